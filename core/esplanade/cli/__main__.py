@@ -1,0 +1,5 @@
+"""``python -m esplanade.cli``."""
+
+from . import main
+
+main()

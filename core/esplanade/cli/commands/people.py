@@ -1,0 +1,147 @@
+"""People: taking them in from a file, and explaining one of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+
+from esplanade.cli.importing import Source, import_people
+from esplanade.cli.operator import OperationError, operator
+from esplanade.cli.output import Table, talk
+from esplanade.cli.progress import progress
+from esplanade.cli.session import Session, command
+from esplanade.errors import EventError
+from esplanade.ingest.importer import PRESETS, Columns
+
+
+@command("import", "take people in from CSV or NDJSON")
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--map", "maps", multiple=True, metavar="COLUMN=FIELD", help="What a column means; may be repeated.")
+@click.option("--from", "preset", type=click.Choice(sorted(PRESETS)), help="A file as this vendor gives it.")
+def import_(session: Session, file: Path, maps: tuple[str, ...], preset: str | None) -> int:
+    """Take people in from a CSV or NDJSON file.
+
+    Columns: email, id, previous_email, consent:PURPOSE (granted, denied, pending), audience:NAME (true, false); every
+    other column is a field. An empty cell is left out. Rows that cannot be taken go to FILE.rejected.csv with the
+    reason. The same file may be imported again: what was taken before counts once.
+    """
+    columns = _columns(maps, preset)
+
+    async def work() -> Any:
+        with Source(file) as source, progress("import", source.size, silent=session.as_json) as shown:
+            async with operator(session) as hub:
+                return await import_people(source, columns, hub, shown)
+
+    counts = session.run(work())
+    table = Table(columns=("rows", "accepted", "rejected"), rows=[(counts.rows, counts.accepted, counts.rejected)])
+    session.out.show(msgspec.to_builtins(counts), table)
+    if counts.rejected_file:
+        talk(f"{counts.rejected} rows could not be taken; each is in {counts.rejected_file} with its reason")
+    return 1 if counts.rows and not counts.accepted else 0
+
+
+@command("explain", "everything known of a person, and why")
+@click.argument("email")
+@click.argument("connector", required=False)
+def explain(session: Session, email: str, connector: str | None) -> int:
+    """Tell everything that is known of a person: consents and who said so, what was sent, what was not and why."""
+    from esplanade.views import explain_view, person_view
+
+    if connector is not None:
+        session.connector(connector)
+    try:
+        with session.reading() as reader:
+            profile = person_view(reader, email)
+            why = explain_view(reader, email, connector)
+    except EventError as problem:
+        raise OperationError(f"{email!r}: {problem.message}") from None
+    if profile is None or why is None:
+        raise OperationError(f"nobody with the address {email} is known here")
+    session.out.show({**why, "profile": profile}, *_explained(profile, why, connector))
+    return 0
+
+
+def _columns(maps: tuple[str, ...], preset: str | None) -> Columns:
+    base = PRESETS[preset] if preset else Columns()
+    names = dict(base.names)
+    required = []
+    for text in maps:
+        column, sign, means = text.rpartition("=")
+        if not (sign and column and means):
+            raise click.UsageError(f"--map {text!r}: expected COLUMN=FIELD, such as --map 'First name=firstname'")
+        names[column] = means
+        required.append(column)
+    readers = {name: reader for name, reader in base.readers.items() if name not in required}
+    return Columns(names=names, readers=readers, required=tuple(required))
+
+
+def _explained(profile: dict[str, Any], why: dict[str, Any], connector: str | None) -> list[Table | str]:
+    consents, held = profile["consents"], profile["connectors"]
+    vendors = [name for name in held if connector in {None, name}]
+    return [
+        f"{profile['email'] or '(no address)'}   {profile['person']}"
+        + (f"   id {profile['id']}" if profile["id"] else ""),
+        *([f"earlier addresses: {', '.join(profile['emails'])}"] if profile["emails"] else []),
+        Table(title="Fields", columns=("field", "value"), rows=list(profile["fields"].items())),
+        Table(title="Audiences", columns=("audience", "member"), rows=list(profile["audiences"].items())),
+        Table(
+            title="Consents",
+            columns=("purpose", "state", "method", "since", "source", "evidence"),
+            rows=[
+                (name, _standing(one), one["method"], one["at"], one["source"], one["evidence"])
+                for name, one in consents.items()
+            ],
+        ),
+        Table(
+            title="What was said about consents",
+            columns=("said", "recorded", "purpose", "state", "method", "source", "evidence"),
+            rows=[
+                (
+                    row["said_at"],
+                    row["recorded_at"],
+                    row["purpose"],
+                    row["state"],
+                    row["method"],
+                    row["source"],
+                    row["evidence"],
+                )
+                for row in why["consents"]
+            ],
+        ),
+        Table(
+            title="What vendors hold",
+            columns=("connector", "remote id", "synced", "pending", "fields", "consents", "audiences"),
+            rows=[
+                (
+                    name,
+                    one["remote_id"],
+                    one["synced_at"],
+                    one["pending"],
+                    *(one["base"][part] for part in ("fields", "consents", "audiences")),
+                )
+                for name, one in held.items()
+                if name in vendors
+            ],
+        ),
+        Table(
+            title="Why not",
+            columns=("connector", "kind", "reason", "times", "last"),
+            rows=[(one["connector"], one["kind"], one["reason"], one["times"], one["at"]) for one in why["decisions"]],
+        ),
+        Table(
+            title="Timeline",
+            columns=("at", "what", "connector", "kind", "reason", "detail"),
+            rows=[
+                (one["at"], one["what"], one["connector"], one["kind"], one["reason"], one["detail"])
+                for one in why["timeline"]
+            ],
+        ),
+    ]
+
+
+def _standing(consent: dict[str, Any]) -> str:
+    under = consent.get("under")
+    return f"{consent['state']} (still {under})" if under else str(consent["state"])

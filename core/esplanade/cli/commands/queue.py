@@ -1,0 +1,134 @@
+"""What waits, what was given up, and sending it again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+
+from esplanade.cli.operator import Wanted, moment, operator
+from esplanade.cli.output import Table, talk
+from esplanade.cli.session import Session, command
+
+F = TypeVar("F", bound=Callable[..., Any])
+KINDS = ("profile", "consent", "trigger", "webhook")
+WAITING = ["pending", "in_flight", "parked"]
+DEAD = ["dead"]
+
+
+def _moment(context: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
+    try:
+        return None if value is None else moment(value)
+    except ValueError as problem:
+        raise click.BadParameter(str(problem), context, parameter) from None
+
+
+def filters(function: F) -> F:
+    """The options that choose deliveries."""
+    options = [
+        click.option("--connector", metavar="NAME", help="Of this connector."),
+        click.option("--kind", type=click.Choice(KINDS), help="Of this kind."),
+        click.option("--email", help="Of this person."),
+        click.option("--reason", help="That carry this reason, such as outcome-unknown."),
+        click.option(
+            "--since",
+            metavar="TIME",
+            callback=_moment,
+            help="First tried since: RFC 3339, or how long ago, such as 2h.",
+        ),
+        click.option("--until", metavar="TIME", callback=_moment, help="First tried until: RFC 3339, or how long ago."),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def pages(function: F) -> F:
+    """The options that go through long lists."""
+    limit = click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="How many.")
+    return limit(click.option("--after", metavar="ID", default=None, help="Those after this id.")(function))
+
+
+@command("queue", "deliveries that wait")
+@filters
+@pages
+def queue(session: Session, **chosen: Any) -> int:
+    """List the deliveries that wait, run, or are parked."""
+    return _list(session, WAITING, "nothing waits", chosen)
+
+
+@command("dead", "deliveries that were given up")
+@filters
+@pages
+def dead(session: Session, **chosen: Any) -> int:
+    """List the deliveries that were given up, with the vendor's last error."""
+    return _list(session, DEAD, "no dead letters", chosen)
+
+
+@command("replay", "send deliveries again")
+@click.option("--id", "ids", multiple=True, metavar="d-12", help="This delivery; may be repeated.")
+@filters
+@click.option(
+    "--force", is_flag=True, help="With --id: also a trigger that was delivered, or whose outcome is unknown."
+)
+def replay(session: Session, *, ids: tuple[str, ...], force: bool, **chosen: Any) -> int:
+    """Send deliveries again. At least one filter must say which."""
+    wanted = _wanted(session, {**chosen, "ids": list(ids) or None})
+    if wanted == Wanted():
+        raise click.UsageError(
+            "say which: give at least one of --id, --connector, --kind, --email, --reason, --since, --until"
+        )
+    if force and not ids:
+        raise click.UsageError("--force may send a person the same mail twice, so name each delivery with --id")
+
+    async def work() -> int:
+        async with operator(session) as hub:
+            return await hub.replay(wanted, force=force)
+
+    replayed = session.run(work())
+    session.out.show({"replayed": replayed}, f"{replayed} deliveries will be sent again")
+    return 0
+
+
+def _list(session: Session, states: list[str], nothing: str, chosen: dict[str, Any]) -> int:
+    from msgspec.structs import replace
+
+    from esplanade.views import deliveries_view, delivery_number
+
+    limit, after = chosen.pop("limit"), chosen.pop("after")
+    wanted = replace(_wanted(session, chosen).filter(), states=states)
+    first = delivery_number(after) if after else 0
+    with session.reading() as reader:
+        view = deliveries_view(reader, wanted, now=time.time(), after=first, limit=limit)
+    found = view["deliveries"]
+    columns = (
+        "id",
+        "connector",
+        "kind",
+        "subject",
+        "email",
+        "state",
+        "urgency",
+        "attempts",
+        "due_at",
+        "reason",
+        "last_error",
+    )
+    rows = [[one[name] for name in columns] for one in found]
+    session.out.show(view, Table(columns=[name.replace("_", " ") for name in columns], rows=rows))
+    if session.as_json:
+        return 0
+    if not found:
+        talk(nothing)
+    if view["next"]:
+        talk(f"there are more: --after {view['next']}")
+    return 0
+
+
+def _wanted(session: Session, chosen: dict[str, Any]) -> Wanted:
+    if chosen.get("connector") is not None:
+        session.connector(chosen["connector"])
+    return Wanted(**chosen)

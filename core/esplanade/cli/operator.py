@@ -1,0 +1,143 @@
+"""Writing: through the hub that runs, else on the store under its lock. Commands do not notice which."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import Struct, field
+
+from esplanade.errors import EsplanadeError
+from esplanade.model import Kind
+
+if TYPE_CHECKING:
+    from esplanade.config import Config
+    from esplanade.records import DeliveryFilter
+
+    from .session import Session
+
+
+class OperationError(EsplanadeError):
+    """What was asked could not be done; the message says why and what to do."""
+
+
+class Refusal(Struct, frozen=True, kw_only=True):
+    """An item that was not taken: its position, the JSON path of the mistake, what is wrong."""
+
+    index: int
+    path: str = "$"
+    error: str = ""
+
+
+class Taken(Struct, frozen=True, kw_only=True):
+    """The answer to items that were sent in."""
+
+    accepted: int = 0
+    ids: list[str] = field(default_factory=list)
+    rejected: list[Refusal] = field(default_factory=list)
+
+
+class Pulled(Struct, frozen=True, kw_only=True):
+    """What a pull read and what of it was new."""
+
+    pages: int = 0
+    read: int = 0
+    changed: int = 0
+
+
+class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Which deliveries are meant, in the shape of ``POST /v1/deliveries/replay``."""
+
+    ids: list[str] | None = None
+    connector: str | None = None
+    kind: str | None = None
+    email: str | None = None
+    reason: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+    def filter(self) -> DeliveryFilter:
+        """The same for a store. Raises EventError naming the word that means nothing."""
+        from esplanade.views import delivery_filter
+
+        return delivery_filter(
+            ids=self.ids,
+            connector=self.connector,
+            kind=self.kind,
+            email=self.email,
+            reason=self.reason,
+            since=self.since.timestamp() if self.since else None,
+            until=self.until.timestamp() if self.until else None,
+        )
+
+
+class Operator(Protocol):
+    """What commands that write ask for."""
+
+    async def send(self, source: str, kind: Kind, items: Sequence[bytes]) -> Taken:
+        """Send events in, as a source."""
+        ...
+
+    async def take_people(self, items: Sequence[bytes]) -> Taken:
+        """Import profiles, once there is room for them."""
+        ...
+
+    async def pause(self, connector: str) -> None: ...
+    async def resume(self, connector: str) -> None: ...
+    async def pull(self, connector: str) -> Pulled: ...
+    async def replay(self, wanted: Wanted, *, force: bool) -> int: ...
+
+
+def running_hub(config: Config) -> dict[str, Any] | None:
+    """Who holds the store, with ``url`` when it answers requests; None when nobody does."""
+    from esplanade.store.locate import holder
+
+    return holder(config.hub.store, config.path.parent)
+
+
+def running_url(config: Config) -> str | None:
+    """Where the running hub answers; None when none runs, or it takes no requests."""
+    url = (running_hub(config) or {}).get("url")
+    return url if isinstance(url, str) else None
+
+
+@asynccontextmanager
+async def operator(session: Session) -> AsyncIterator[Operator]:
+    """Whoever does the writing: the running hub, or a quiet hub of one's own that ends with the block."""
+    config = session.config
+    held = running_hub(config)
+    if held is not None:
+        from .client import RunningHub
+
+        url = held.get("url")
+        if not isinstance(url, str):
+            what = f"process {held.get('pid', 'unknown')} ({held.get('what', 'esplanade')})"
+            raise OperationError(f"the store is in use by {what}, which takes no requests; wait until it has ended")
+        async with RunningHub.at(url, config) as hub:
+            yield hub
+        return
+    from .own import own_hub
+
+    async with own_hub(session.loaded) as own:
+        yield own
+
+
+def moment(text: str) -> datetime:
+    """RFC 3339 with a zone, or how long ago, such as ``2h``. Raises ValueError."""
+    from datetime import timedelta
+
+    from esplanade.values import Duration
+
+    try:
+        return datetime.now(UTC) - timedelta(seconds=Duration.parse(text))
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise ValueError("expected a time with its zone, such as 2026-01-15T10:00:00Z, or how long ago, such as 2h")
+    return found

@@ -1,0 +1,82 @@
+"""A quiet hub of one's own, for commands that write while no hub runs: it takes and folds, and delivers nothing."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from esplanade.ingest.accept import IMPORT, Admission
+from esplanade.model import KINDS, Kind
+
+from .facts import facts
+from .operator import OperationError, Pulled, Refusal, Taken, Wanted
+
+if TYPE_CHECKING:
+    from esplanade.runtime import Hub, Loaded
+
+
+@asynccontextmanager
+async def own_hub(loaded: Loaded) -> AsyncIterator[OwnHub]:
+    """A hub that holds the store within the block; leaving it waits until everything accepted is folded.
+
+    Raises StoreLocked naming the holder.
+    """
+    from esplanade.runtime import Hub
+
+    hub = await Hub.start(loaded, listen=False, deliver=False)
+    try:
+        yield OwnHub(hub)
+        await hub.settled()
+    finally:
+        await hub.stop()
+
+
+class OwnHub:
+    """An Operator on the store itself."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    async def send(self, source: str, kind: Kind, items: Sequence[bytes]) -> Taken:
+        may = self._hub.config.sources[source].may
+        return await self._commit(await self._hub.intake.admit_all(source, kind, items, may=may))
+
+    async def take_people(self, items: Sequence[bytes]) -> Taken:
+        await self._hub.intake.wait_for_room()
+        admission = await self._hub.intake.admit_all(IMPORT, "profile", items, may=KINDS, backfill=True, imported=True)
+        return await self._commit(admission)
+
+    async def pause(self, connector: str) -> None:
+        await self._hub.pause(connector, "operator")
+
+    async def resume(self, connector: str) -> None:
+        await self._hub.resume(connector)
+
+    async def pull(self, connector: str) -> Pulled:
+        if self._hub.config.connectors[connector].twin:
+            # A twin of our own would be empty, and all whom the hub knows there would count as gone.
+            raise OperationError(
+                f"connector {connector} has a twin for its vendor, which lives in the hub; start `esplanade run`"
+            )
+        found = await self._hub.pull(connector)
+        return Pulled(pages=found.pages, read=found.read, changed=found.changed)
+
+    async def connectors(self) -> dict[str, Any]:
+        """The state of each connector, in the shape of ``GET /v1/connectors``."""
+        from esplanade.views import connectors_view
+
+        found = facts(self._hub.loaded, {one.name: one.hook_url for one in self._hub.connectors()})
+        now = self._hub.clock.time()
+        return await self._hub.store.read(lambda reader: connectors_view(found, reader, now))
+
+    async def replay(self, wanted: Wanted, *, force: bool) -> int:
+        return await self._hub.replay(wanted.filter(), force=force)
+
+    async def _commit(self, admission: Admission) -> Taken:
+        if admission.entries:
+            await self._hub.intake.accept(admission.entries)
+        rejected = [msgspec.convert(each, Refusal, from_attributes=True) for each in admission.rejected]
+        return Taken(accepted=len(admission.entries), ids=admission.ids, rejected=rejected)

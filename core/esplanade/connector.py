@@ -1,0 +1,132 @@
+"""The base of every plugin: what it declares, and the methods that the core or an operator may ask of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+
+from msgspec import Struct, field
+
+from .context import Context
+from .model import (
+    AudienceTarget,
+    CheckResult,
+    ConsentTarget,
+    Discovery,
+    InboundRequest,
+    Page,
+    PersonRef,
+    Report,
+    TriggerTarget,
+)
+
+if TYPE_CHECKING:
+    from .testing.twin import Twin
+
+S = TypeVar("S", bound=Struct)
+
+
+class HeaderAuth(Struct, frozen=True, kw_only=True):
+    """A fixed header on every request, such as an API key."""
+
+    name: str
+    value: str
+
+
+class OAuth2ClientCredentials(Struct, frozen=True, kw_only=True):
+    """OAuth2 client credentials: one token for all callers, renewed early, asked anew once after a 401."""
+
+    token_url: str
+    client_id: str
+    client_secret: str
+    scope: str | None = None
+    early_s: float = 60.0
+
+
+Auth: TypeAlias = HeaderAuth | OAuth2ClientCredentials
+
+
+class Endpoint(Struct, frozen=True, kw_only=True):
+    """Where a connector's requests go. Only ``base_url``'s origin, the token's and ``origins`` may be reached."""
+
+    base_url: str
+    auth: Auth | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+    origins: list[str] = field(default_factory=list)
+    log_paths: bool = True
+    """Whether paths may stand in logs; False where the path itself is the credential."""
+
+
+class Manifest(Struct, frozen=True, kw_only=True):
+    """What a plugin says of itself."""
+
+    title: str
+    vendor_api: str
+    """The version or date of the vendor's API that it was written against."""
+    owner: str
+    homepage: str
+    core: str = ">=0.1,<0.2"
+    licence: str = "Apache-2.0"
+
+
+class Connector(Generic[S]):
+    """One account at one vendor. The core builds one instance per connector in connectors.yaml.
+
+    A plugin sets the class attributes that differ from these, implements the hooks of ``hookspecs.py`` that it can, each
+    marked ``@hookimpl``, and overrides the methods below that its vendor can answer; the core finds out which by itself.
+    This class defines no hooks.
+    """
+
+    manifest: ClassVar[Manifest]
+    Settings: ClassVar[type[Struct]]
+    Consent: ClassVar[type[ConsentTarget] | None] = None
+    Audience: ClassVar[type[AudienceTarget] | None] = None
+    Trigger: ClassVar[type[TriggerTarget] | None] = None
+
+    all_fields: ClassVar[bool] = False
+    """Without ``fields:`` in connectors.yaml: every hub field under its own name (True), or none (False)."""
+    read_only_fields: frozenset[str] = frozenset()
+    """Vendor fields that can be read but never set. An instance may have its own, where settings rename them."""
+    trigger_repeat: ClassVar[Literal["safe", "never"]] = "never"
+    """What is done after a trigger whose outcome is unknown: it is repeated, or it is left to a person."""
+    batch_items: ClassVar[int] = 100
+    batch_bytes: ClassVar[int] = 1_000_000
+
+    def __init__(self, settings: S) -> None:
+        self.settings = settings
+
+    def endpoint(self) -> Endpoint:
+        """Where and with which credentials to call the vendor, derived from the settings."""
+        raise NotImplementedError(f"{type(self).__name__} must say where its vendor is")
+
+    @classmethod
+    def twin(cls) -> type[Twin[Any]] | None:
+        """The class of this plugin's twin, imported only when asked for; None when it has none."""
+        return None
+
+    async def verify(self, request: InboundRequest, ctx: Context) -> bool:
+        """Whether an inbound webhook is the vendor's: its signature or token. Asked before the request is stored."""
+        raise NotImplementedError
+
+    async def check(self, ctx: Context) -> CheckResult:
+        """Whether credentials, account and rights are in order, told apart."""
+        raise NotImplementedError
+
+    async def discover(self, ctx: Context) -> Discovery:
+        """The vendor's fields, groups, purposes and published mailings."""
+        raise NotImplementedError
+
+    async def pull(self, cursor: str | None, ctx: Context) -> Page:
+        """One page of everything the vendor holds, from ``cursor`` (None: from the start)."""
+        raise NotImplementedError
+
+    async def fetch(self, person: PersonRef, ctx: Context) -> Report | None:
+        """What the vendor holds for one person now; None when it has no such person."""
+        raise NotImplementedError
+
+
+METHODS = ("verify", "check", "discover", "pull", "fetch")
+
+
+def methods_of(plugin: type[Connector[Any]]) -> list[str]:
+    """The optional methods that a plugin overrides, in a fixed order."""
+    return [name for name in METHODS if getattr(plugin, name) is not getattr(Connector, name)]

@@ -1,0 +1,1 @@
+"""The way out: one lane per connector, from what is due to what was acknowledged."""

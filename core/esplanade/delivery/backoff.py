@@ -1,0 +1,23 @@
+"""When to try again: exponential with full jitter, and when to give up."""
+
+from __future__ import annotations
+
+from random import Random
+
+from esplanade.config.model import Retry
+
+LONGEST_WAIT_S = 86_400.0
+"""The longest wait that is granted to a vendor who asks for one."""
+
+
+def delay(attempts: int, retry: Retry, rng: Random, *, asked_for: float | None = None) -> float:
+    """Seconds until the next attempt, after ``attempts`` of them. A vendor's own wish counts, up to 24 hours."""
+    if asked_for is not None:
+        return min(max(asked_for, 0.0), LONGEST_WAIT_S)
+    exponent = min(max(attempts - 1, 0), 40)
+    return rng.uniform(0.0, min(float(retry.cap), float(retry.base) * 2.0**exponent))
+
+
+def is_spent(attempts: int, first_at: float, now: float, retry: Retry) -> bool:
+    """Whether to give up: only once the window has passed and enough attempts were made."""
+    return now - first_at > retry.window and attempts >= retry.min_attempts

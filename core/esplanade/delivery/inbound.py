@@ -1,0 +1,182 @@
+"""Inbound work: webhooks that were stored and answered are read by their plugin, and what they say goes into the journal."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Awaitable, Callable
+from random import Random
+from typing import Any, cast
+
+import msgspec
+
+from esplanade.clock import Clock, as_datetime
+from esplanade.config.model import ConnectorConfig
+from esplanade.context import Context
+from esplanade.errors import AuthenticationError, EndpointGone, PermanentError, PluginError, TemporaryError
+from esplanade.ingest.shapes import HappeningIn, ReportIn, WebhookIn
+from esplanade.model import Happening, Inbound, InboundRequest, Outcome, Report
+from esplanade.records import Attempt, Delivery, Entry
+from esplanade.store.port import Unit
+
+from .desk import Finished, Round, Work
+from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, judge
+
+_webhook = msgspec.msgpack.Decoder(WebhookIn).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+Reads = Callable[[InboundRequest, Context], Awaitable[list[Inbound]]]
+Verifies = Callable[[InboundRequest, Context], Awaitable[bool]]
+
+
+class InboundDesk:
+    """Reads the stored webhooks of one connector, oldest first; one that fails waits without holding up the others."""
+
+    def __init__(
+        self,
+        connector: ConnectorConfig,
+        *,
+        hook: Reads | None,
+        verify: Verifies | None,
+        ctx: Context,
+        clock: Clock,
+        rng: Random,
+    ) -> None:
+        self.lane = f"{connector.name}:in"
+        self.connector = connector
+        self._hook = hook
+        self._verify = verify
+        self._ctx = ctx
+        self._clock = clock
+        self._rng = rng
+
+    def recover(self, unit: Unit, now: float) -> int:
+        claimed = unit.in_flight(self.lane)
+        for delivery in claimed:
+            delivery.state, delivery.due_at = "pending", now
+            unit.save_delivery(delivery)
+        return len(claimed)
+
+    def round(self, unit: Unit, finished: list[Finished], want: int, busy: set[int], now: float) -> Round:
+        journalled = sum(self._settle(unit, one, now) for one in finished)
+        work = []
+        due = unit.due(self.lane, now, want) if want else []
+        for delivery in due:
+            delivery.state = "in_flight"
+            delivery.attempts += 1
+            unit.save_delivery(delivery)
+            work.append(Work(delivery=delivery.id, rev=delivery.rev, key=delivery.id, job=delivery))
+        more = len(due) == want > 0
+        return Round(
+            work=work, more=more, next_due_at=now if more else unit.next_due_at(self.lane), journalled=journalled
+        )
+
+    async def do(self, work: Work) -> tuple[Verdict, list[Any]]:
+        delivery = cast("Delivery", work.job)
+        said: list[Entry] = []
+        result: Outcome | Exception
+        try:
+            said = await self._read(delivery)
+            result = Outcome()
+        except Exception as problem:
+            result = problem
+        return self._judge(result, delivery), said
+
+    def overdue(self, work: Work) -> Verdict:
+        slow = TemporaryError(f"the webhook was not read within {self.connector.timeout:g} s")
+        return self._judge(slow, cast("Delivery", work.job))
+
+    async def _read(self, delivery: Delivery) -> list[Entry]:
+        stored = _webhook(delivery.payload)
+        request = InboundRequest(
+            method=stored.method,
+            query=stored.query,
+            headers=stored.headers,
+            body=stored.body,
+            received_at=as_datetime(delivery.first_at),
+        )
+        if self._hook is None:
+            raise PermanentError("this connector's plugin reads no webhooks")
+        if not stored.verified and self._verify is not None and not await self._verify(request, self._ctx):
+            raise PermanentError("the webhook is not the vendor's: its signature or token is wrong")
+        said = await self._hook(request, self._ctx)
+        if not isinstance(said, list):
+            raise PluginError("on_inbound_webhook must return a list of Report and Happening")
+        return [self._entry(one, delivery) for one in said]
+
+    def _entry(self, said: Inbound, delivery: Delivery) -> Entry:
+        body: ReportIn | HappeningIn
+        match said:
+            case Report():
+                body = report_body(said, read_at=delivery.first_at, pulled=False)
+            case Happening():
+                event_id = said.event_id or delivery.event_id
+                at = said.at.timestamp() if said.at is not None else None
+                body = HappeningIn(name=said.name, email=said.email, trigger_id=event_id, data=said.data, at=at)
+            case _:
+                raise PluginError(f"on_inbound_webhook returned a {type(said).__name__}")
+        return entry(self.connector.name, said, body, self._clock.time())
+
+    def _judge(self, result: Outcome | Exception, delivery: Delivery) -> Verdict:
+        if isinstance(result, AuthenticationError | EndpointGone):
+            result = TemporaryError(str(result))  # the outbound lane finds out by itself and pauses
+        return judge(result, delivery, now=self._clock.time(), retry=self.connector.retry, rng=self._rng, repeat="safe")
+
+    def _settle(self, unit: Unit, one: Finished, now: float) -> int:
+        delivery = unit.delivery(one.work.delivery)
+        if delivery is None or delivery.state != "in_flight":
+            return 0
+        error: str | None = None
+        match one.verdict:
+            case Done():
+                unit.append(one.yields)
+                delivery.state, delivery.outcome, delivery.due_at, delivery.last_error = "done", "delivered", now, None
+            case RetryAt(at=at, error=error):
+                delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
+            case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
+                delivery.state, delivery.reason, delivery.last_error = "dead", reason, error
+            case Pause(error=error):
+                delivery.state, delivery.due_at, delivery.last_error = "pending", now + 60, error
+        unit.save_delivery(delivery)
+        label = type(one.verdict).__name__.lower()
+        unit.add_attempt(Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error))
+        return len(one.yields) if isinstance(one.verdict, Done) else 0
+
+
+def report_body(report: Report, *, read_at: float, pulled: bool) -> ReportIn:
+    """A plugin's Report as the journal keeps it."""
+    return ReportIn(
+        email=report.email,
+        previous_email=report.previous_email,
+        remote_id=report.remote_id,
+        fields=report.fields,
+        consents=report.consents,
+        audiences=report.audiences,
+        at=report.at.timestamp() if report.at is not None else None,
+        read_at=read_at,
+        pulled=pulled,
+        confirmed=report.confirmed,
+        evidence=report.evidence,
+        deleted=report.deleted,
+    )
+
+
+def entry(connector: str, said: Inbound, body: ReportIn | HappeningIn, now: float) -> Entry:
+    """What a connector said as a journal entry; the vendor's own event id makes a repeat count once."""
+    if said.event_id is not None:
+        digest = hashlib.blake2b(f"{connector}\0{_name(said)}\0{said.event_id}".encode(), digest_size=16).hexdigest()
+    else:
+        digest = os.urandom(16).hex()
+    return Entry(
+        kind="report" if isinstance(body, ReportIn) else "happening",
+        origin=connector,
+        id=f"e-{digest}",
+        at=now,
+        body=_encode(body),
+        dedupe=said.event_id is not None,
+    )
+
+
+def _name(said: Inbound) -> str:
+    # one vendor event may report two people and a happening: each counts once
+    return f"happening {said.name}" if isinstance(said, Happening) else f"report {said.email or said.remote_id}"

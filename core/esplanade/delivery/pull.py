@@ -1,0 +1,249 @@
+"""The scheduled pull and the re-reading of pending people: pages compared with base, and only differences journalled."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+
+from esplanade.clock import Clock
+from esplanade.config.model import ConnectorConfig
+from esplanade.connector import Connector
+from esplanade.context import Context, Log
+from esplanade.errors import EventError
+from esplanade.ingest.accept import Intake
+from esplanade.ingest.reports import differs
+from esplanade.ingest.shapes import ReportIn
+from esplanade.ingest.world import World
+from esplanade.model import Page, PersonRef, Report
+from esplanade.records import Entry, Person
+from esplanade.store.port import Store, Unit
+from esplanade.sync.identity import normalise
+
+from .inbound import entry, report_body
+
+JOB = "pull"
+CHUNK = 500
+FLOOR = 10
+"""The guard never binds below so many people."""
+
+
+class PullResult(Struct, kw_only=True):
+    """What a pull read, and what of it was new. ``held`` counts opt-outs that the guard holds back."""
+
+    pages: int = 0
+    read: int = 0
+    changed: int = 0
+    held: int = 0
+
+
+class Saved(Struct, kw_only=True):
+    """Where a pull stands; kept in the same commit as what it read."""
+
+    run: str
+    began_at: float
+    cursor: str | None = None
+    covers: list[str] = field(default_factory=list)
+    read: bool = False
+    """Every page is read; what is missing from them is still to be judged."""
+
+
+class Puller:
+    """Reads one connector's vendor, page by page, resumable."""
+
+    def __init__(
+        self,
+        connector: ConnectorConfig,
+        plugin: Connector[Any],
+        ctx: Context,
+        *,
+        store: Store,
+        intake: Intake,
+        world: Callable[[], World],
+        clock: Clock,
+        log: Log,
+        alert: Callable[[str, str], None],
+    ) -> None:
+        self._connector = connector
+        self._plugin = plugin
+        self._ctx = ctx
+        self._store = store
+        self._intake = intake
+        self._world = world
+        self._clock = clock
+        self._log = log
+        self._alert = alert
+
+    async def pull(self, progress: Callable[[PullResult], None] = lambda _: None) -> PullResult:
+        """Read everything, from where an interrupted pull stopped. Raises the plugin's delivery errors."""
+        name = self._connector.name
+        saved = await self._load()
+        result = PullResult()
+        while not saved.read:
+            await self._intake.wait_for_room()
+            read_at = self._clock.time()
+            page = await self._plugin.pull(saved.cursor, self._ctx)
+            saved.cursor, saved.covers = page.cursor, sorted({*saved.covers, *page.covers})
+            saved.read = page.cursor is None
+            changed = await self._store.run(lambda unit: self._keep(unit, saved, page, read_at))
+            self._journalled(changed)
+            result.pages += 1
+            result.read += len(page.reports)
+            result.changed += changed
+            progress(result)
+        gone, held = await self._missing(saved)
+        result.changed += gone
+        result.held = held
+        await self._store.run(lambda unit: _forget(unit, name))
+        self._log.info("pulled", pages=result.pages, read=result.read, changed=result.changed, held=result.held)
+        return result
+
+    async def reread_pending(self) -> int:
+        """Ask the vendor about everybody who was asked to confirm; returns how many had something new to tell."""
+        changed = 0
+        for purpose, target in self._connector.consents.items():
+            after = 0
+            while target.asks_to_confirm():
+                people = await self._store.read(lambda reader: reader.pending_people(purpose, after=after, limit=CHUNK))
+                if not people:
+                    break
+                after = people[-1]
+                for person in people:
+                    changed += await self._reread(person)
+        return changed
+
+    async def _reread(self, person: int) -> int:
+        name = self._connector.name
+        known, remote = await self._store.read(lambda reader: (reader.person(person), reader.remote(person, name)))
+        if known is None or not known.email:
+            return 0
+        await self._intake.wait_for_room()
+        read_at = self._clock.time()
+        ref = PersonRef(person=known.name, email=known.email, remote_id=remote.remote_id if remote else None)
+        report = await self._plugin.fetch(ref, self._ctx)
+        if report is None:
+            return 0
+        changed = await self._store.run(lambda unit: self._journal(unit, [report], read_at))
+        self._journalled(changed)
+        return changed
+
+    async def _load(self) -> Saved:
+        text = await self._store.read(lambda reader: reader.cursor(self._connector.name, JOB))
+        if text is not None:
+            return msgspec.json.decode(text, type=Saved)
+        return Saved(run=os.urandom(8).hex(), began_at=self._clock.time())
+
+    # On the writer.
+
+    def _keep(self, unit: Unit, saved: Saved, page: Page, read_at: float) -> int:
+        changed = self._journal(unit, page.reports, read_at, run=saved.run)
+        unit.set_cursor(self._connector.name, JOB, msgspec.json.encode(saved).decode())
+        return changed
+
+    def _journal(self, unit: Unit, reports: list[Report], read_at: float, run: str | None = None) -> int:
+        name = self._connector.name
+        entries: list[Entry] = []
+        for report in reports:
+            body = report_body(report, read_at=read_at, pulled=True)
+            person = _person_of(unit, name, body)
+            if person is not None and run is not None:
+                for purpose, held in body.consents.items():
+                    if held != "absent":
+                        unit.mark_seen(name, run, purpose, person.id)
+            remote = unit.remote(person.id, name) if person else None
+            if differs(person, remote, self._connector, body):
+                entries.append(entry(name, report, body, self._clock.time()))
+        unit.append(entries)
+        return len(entries)
+
+    # People who were not reported.
+
+    async def _missing(self, saved: Saved) -> tuple[int, int]:
+        """Report those whom the vendor held for a purpose and no longer lists, unless they are suspiciously many."""
+        gone = held_back = 0
+        for purpose in saved.covers:
+            holders, absent = await self._count_missing(saved, purpose)
+            limit = max(FLOOR, math.ceil(holders * self._world().hub.guard.max_downgrades))
+            if absent > limit:
+                held_back += absent
+                self._alert(
+                    f"guard:{self._connector.name}:{purpose}",
+                    f"{self._connector.name} no longer lists {absent} of {holders} people for {purpose}, more than "
+                    f"hub.guard.max_downgrades allows ({limit}); nobody was opted out. Look at the vendor, then raise the guard "
+                    "for one pull if they really left",
+                )
+                continue
+            gone += await self._report_missing(saved, purpose)
+        return gone, held_back
+
+    async def _count_missing(self, saved: Saved, purpose: str) -> tuple[int, int]:
+        holders = absent = after = 0
+        while True:
+            part = await self._store.run(lambda unit: self._holders(unit, saved, purpose, after))
+            if part is None:
+                return holders, absent
+            after, some, missing = part
+            holders += some
+            absent += len(missing)
+
+    async def _report_missing(self, saved: Saved, purpose: str) -> int:
+        gone = after = 0
+        while True:
+            await self._intake.wait_for_room()
+            part = await self._store.run(lambda unit: self._append_missing(unit, saved, purpose, after))
+            if part is None:
+                return gone
+            after, appended = part
+            gone += appended
+            self._journalled(appended)
+
+    def _holders(self, unit: Unit, saved: Saved, purpose: str, after: int) -> tuple[int, int, list[Any]] | None:
+        remotes = unit.held_by(self._connector.name, after=after, limit=CHUNK)
+        if not remotes:
+            return None
+        holding = [remote for remote in remotes if remote.consents.get(purpose) == "granted"]
+        missing = [
+            remote
+            for remote in holding
+            if remote.acked_at < saved.began_at
+            and not unit.was_seen(self._connector.name, saved.run, purpose, remote.person)
+        ]
+        return remotes[-1].person, len(holding), missing
+
+    def _append_missing(self, unit: Unit, saved: Saved, purpose: str, after: int) -> tuple[int, int] | None:
+        part = self._holders(unit, saved, purpose, after)
+        if part is None:
+            return None
+        last, _, missing = part
+        now = self._clock.time()
+        entries = []
+        for remote in missing:
+            report = Report(email=remote.email, remote_id=remote.remote_id, consents={purpose: "absent"})
+            body = report_body(report, read_at=saved.began_at, pulled=True)
+            entries.append(entry(self._connector.name, report, body, now))
+        unit.append(entries)
+        return last, len(entries)
+
+    def _journalled(self, entries: int) -> None:
+        if entries:
+            self._intake.added(entries)
+            self._intake.wake()
+
+
+def _person_of(unit: Unit, connector: str, report: ReportIn) -> Person | None:
+    person = unit.person_by_remote(connector, report.remote_id) if report.remote_id is not None else None
+    if person is None and report.email:
+        try:
+            person = unit.person_by_email(normalise(report.email).key)
+        except EventError:
+            return None  # the fold parks it with the reason
+    return person
+
+
+def _forget(unit: Unit, connector: str) -> None:
+    unit.set_cursor(connector, JOB, None)
+    unit.forget_run(connector)

@@ -1,0 +1,101 @@
+"""What follows from how a hook ended, as a value."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Literal, TypeAlias
+
+from msgspec import Struct
+
+from esplanade.config.model import Retry
+from esplanade.errors import (
+    AuthenticationError,
+    EndpointGone,
+    EsplanadeError,
+    OutcomeUnknown,
+    PermanentError,
+    TemporaryError,
+)
+from esplanade.model import Outcome
+from esplanade.records import Delivery
+
+from . import backoff
+
+
+class Done(Struct, frozen=True, kw_only=True):
+    """The vendor acknowledged, or there was nothing to do."""
+
+    outcome: Outcome
+
+
+class RetryAt(Struct, frozen=True, kw_only=True):
+    """Try again then. ``base_unknown``: the call may have been acted on."""
+
+    at: float
+    error: str
+    base_unknown: bool = False
+
+
+class Reject(Struct, frozen=True, kw_only=True):
+    """A dead letter, kept and replayable."""
+
+    reason: Literal["rejected", "gave-up"]
+    error: str
+
+
+class Park(Struct, frozen=True, kw_only=True):
+    """Kept for a person to decide on."""
+
+    reason: Literal["outcome-unknown"]
+    error: str
+
+
+class Pause(Struct, frozen=True, kw_only=True):
+    """The connector stops; this delivery waits with the others."""
+
+    state: Literal["auth", "gone"]
+    error: str
+
+
+Verdict: TypeAlias = Done | RetryAt | Reject | Park | Pause
+
+
+def judge(
+    result: Outcome | Exception,
+    delivery: Delivery,
+    *,
+    now: float,
+    retry: Retry,
+    rng: Random,
+    repeat: Literal["safe", "never"],
+) -> Verdict:
+    """What follows for one delivery. ``repeat`` says whether a trigger whose outcome is unknown may be sent again."""
+    if isinstance(result, Outcome):
+        return Done(outcome=result)
+    error = words(result)
+    match result:
+        case AuthenticationError():
+            return Pause(state="auth", error=error)
+        case EndpointGone():
+            return Pause(state="gone", error=error)
+        case PermanentError():
+            return Reject(reason="rejected", error=error)
+        case TemporaryError():
+            unknown, asked_for = False, result.retry_after
+        case OutcomeUnknown():
+            unknown, asked_for = True, result.retry_after
+        case _:  # the plugin raised what it should not: nobody knows how far it came
+            unknown, asked_for = True, None
+    if unknown and delivery.kind == "trigger" and repeat == "never":
+        return Park(reason="outcome-unknown", error=error)
+    if backoff.is_spent(delivery.attempts, delivery.first_at, now, retry):
+        return Reject(reason="gave-up", error=error)
+    wait = backoff.delay(delivery.attempts, retry, rng, asked_for=asked_for)
+    return RetryAt(at=now + wait, error=error, base_unknown=unknown and delivery.kind != "trigger")
+
+
+def words(problem: BaseException) -> str:
+    """An error as dead letters and logs show it. A plugin's own exceptions may quote anything, so only their type is told."""
+    if isinstance(problem, EsplanadeError):
+        return f"{type(problem).__name__}: {problem}"[:500]
+    return f"PluginError: the plugin raised {type(problem).__name__}"

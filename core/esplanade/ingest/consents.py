@@ -1,0 +1,99 @@
+"""Recording what was said about consent, and letting the law say where the person stands."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import Struct
+
+from esplanade.model import State
+from esplanade.records import LedgerRow, Person, Standing
+from esplanade.store.port import Unit
+from esplanade.sync import consent, mapping
+
+from .world import World
+
+Verdict = Literal["changed", "unchanged", "not-evidenced"]
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """One thing that a source said about a person's consent."""
+
+    purpose: str
+    state: State
+    method: str | None
+    evidence: Mapping[str, Any]
+    origin: consent.Origin
+    source: str
+    at: float
+
+
+def record_said(unit: Unit, world: World, person: Person, said: Said, now: float) -> Verdict:
+    """Append what a source said to the ledger and update the person. The caller saves them."""
+    standing = person.consents.get(said.purpose)
+    lifts = said.state != "denied" and consent.lifts(said.origin, said.method, said.evidence)
+    state = _asked(world, person, said, standing, now) if said.state == "granted" else said.state
+    if _says_nothing_new(state, said, standing, lifts=lifts, now=now, world=world):
+        return "unchanged"
+    row = LedgerRow(
+        person=person.id,
+        purpose=said.purpose,
+        state=state,
+        method=said.method or ("import" if said.origin == "import" else "single"),
+        source=said.source,
+        evidence=dict(said.evidence),
+        said_at=said.at,
+        recorded_at=now,
+        lifts=lifts,
+    )
+    after = append(unit, person, row)
+    if state == "pending" and after.state == "pending" and after.at == said.at:
+        _ask_anew(unit, world, person, said.purpose)
+    if said.state != "denied" and after.state == "denied":
+        return "not-evidenced"
+    return "unchanged" if after == standing else "changed"
+
+
+def append(unit: Unit, person: Person, row: LedgerRow) -> Standing:
+    """Append one row to the ledger and recompute where the person stands. The caller saves them."""
+    unit.append_ledger(row)
+    standing = consent.stand(unit.ledger(person.id, row.purpose))
+    assert standing is not None
+    person.consents[row.purpose] = standing
+    return standing
+
+
+def _asked(world: World, person: Person, said: Said, standing: Standing | None, now: float) -> State:
+    """What a grant becomes: pending where the vendor must ask the person first, as it is everywhere else."""
+    confirmed_elsewhere = said.method == "double" and bool(said.evidence)
+    if said.origin == "import" or confirmed_elsewhere or consent.effective(standing) == "granted":
+        return "granted"
+    return "pending" if mapping.asker(world.connectors, said.purpose) is not None else "granted"
+
+
+def _says_nothing_new(
+    state: State, said: Said, standing: Standing | None, *, lifts: bool, now: float, world: World
+) -> bool:
+    if standing is None:
+        return False
+    match state:
+        case "denied":
+            return standing.state == "denied" and said.at <= standing.at
+        case "granted":
+            return consent.effective(standing) == "granted" and not lifts
+        case "pending":
+            waiting = standing.state == "pending" and now - standing.at < world.hub.pending_expiry
+            return waiting or consent.effective(standing) == "granted"
+
+
+def _ask_anew(unit: Unit, world: World, person: Person, purpose: str) -> None:
+    """Forget that the vendor was asked before, so that this new grant asks once more."""
+    asker = mapping.asker(world.connectors, purpose)
+    remote = unit.remote(person.id, asker.name) if asker else None
+    if remote is not None and remote.consents.get(purpose) == "pending":
+        before = remote.asked.pop(purpose, None)
+        remote.consents.pop(purpose)
+        if before is not None:
+            remote.consents[purpose] = before
+        unit.save_remote(remote)

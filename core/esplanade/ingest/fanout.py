@@ -1,0 +1,140 @@
+"""From a changed person to work in the lanes of the connectors that it concerns."""
+
+from __future__ import annotations
+
+import msgspec
+
+from esplanade.config.model import ConnectorConfig
+from esplanade.records import Delivery, Person, Remote
+from esplanade.store.port import Unit
+from esplanade.sync import consent, mapping, merge
+from esplanade.sync.plan import TriggerBody, trigger_target
+
+from .changes import Cause, Changes, skip
+from .world import World
+
+OPT_OUT, TRIGGER, LIVE, BACKFILL = range(4)
+
+_encode = msgspec.msgpack.Encoder().encode
+
+
+def fan_out(
+    unit: Unit,
+    world: World,
+    person: Person,
+    changes: Changes,
+    cause: Cause,
+    lanes: set[str],
+    *,
+    back: Changes | None = None,
+) -> None:
+    """Queue what each connector must now be told, and note for the others why they are not.
+
+    ``back`` is what the connector that reported all this must be told: only that in which the hub's word stands.
+    """
+    for connector in world.connectors.values():
+        news = back if back is not None and connector.name == cause.entry.origin else changes
+        remote = unit.remote(person.id, connector.name)
+        if "profile" in connector.receives:
+            _profile(unit, world, person, news, cause, connector, remote, lanes)
+        if "consent" in connector.receives:
+            for purpose in sorted(news.consents & connector.consents.keys()):
+                _consent(unit, person, purpose, cause, connector, remote, lanes)
+
+
+def fan_out_trigger(
+    unit: Unit, world: World, person: Person, trigger: str, body: TriggerBody, cause: Cause, lanes: set[str]
+) -> None:
+    """Queue a trigger for every connector that maps it, once for each trigger id and person, for ever."""
+    mapped = False
+    for connector in world.connectors.values():
+        target = trigger_target(connector, trigger)
+        if target is None or "trigger" not in connector.receives or connector.name == cause.entry.origin:
+            continue
+        if connector.source == cause.entry.origin and trigger not in connector.triggers:
+            continue  # its own event, which it did not ask to have back
+        mapped = True
+        if not unit.guard(
+            connector.name, f"{cause.entry.origin}\0{trigger}\0{body.trigger_id}\0{person.id}", cause.now
+        ):
+            skip(unit, cause, person, connector.name, "duplicate", body.trigger_id)
+            continue
+        until = [body.expires_at, body.at + target.expires if target.expires else None]
+        delivery = _delivery(connector.name, "trigger", person, trigger, TRIGGER, cause)
+        delivery.expires_at = min((at for at in until if at is not None), default=None)
+        delivery.payload = _encode(body)
+        unit.enqueue(delivery)
+        lanes.add(connector.name)
+    if not mapped:
+        skip(unit, cause, person, "", "not-mapped", trigger)
+
+
+def _profile(
+    unit: Unit,
+    world: World,
+    person: Person,
+    changes: Changes,
+    cause: Cause,
+    connector: ConnectorConfig,
+    remote: Remote | None,
+    lanes: set[str],
+) -> None:
+    admitted = bool(connector.requires and connector.requires in changes.consents)
+    its_own = connector.source == cause.entry.origin and cause.entry.kind == "profile"
+    touched = its_own or mapping.touches(connector, changes.fields, changes.audiences)
+    known = remote is not None and remote.email is not None
+    if not (touched or changes.created or changes.renamed or (admitted and not known)):
+        return
+    if connector.requires and not consent.granted(person, connector.requires):
+        skip(unit, cause, person, connector.name, "no-consent", f"requires {connector.requires}")
+        return
+    if known and remote and not remote.unknown and not _differs(world, person, connector, remote):
+        skip(unit, cause, person, connector.name, "unchanged")
+        return
+    urgency = BACKFILL if cause.entry.backfill else LIVE
+    unit.enqueue_state(_delivery(connector.name, "profile", person, "", urgency, cause))
+    lanes.add(connector.name)
+
+
+def _consent(
+    unit: Unit,
+    person: Person,
+    purpose: str,
+    cause: Cause,
+    connector: ConnectorConfig,
+    remote: Remote | None,
+    lanes: set[str],
+) -> None:
+    wanted = mapping.desired_consent(person, connector, purpose)
+    if wanted is None:
+        skip(unit, cause, person, connector.name, "no-consent", f"{purpose} is pending")
+        return
+    if remote is not None and not remote.unknown and remote.consents.get(purpose) == wanted:
+        skip(unit, cause, person, connector.name, "unchanged", purpose)
+        return
+    urgency = OPT_OUT if wanted == "denied" else BACKFILL if cause.entry.backfill else LIVE
+    unit.enqueue_state(_delivery(connector.name, "consent", person, purpose, urgency, cause))
+    lanes.add(connector.name)
+
+
+def _differs(world: World, person: Person, connector: ConnectorConfig, remote: Remote) -> bool:
+    desired = mapping.desired_fields(person, connector, world.hidden(connector.name))
+    return not merge.delta(person.email, desired, mapping.desired_audiences(person, connector), remote).is_empty()
+
+
+def _delivery(lane: str, kind: str, person: Person, subject: str, urgency: int, cause: Cause) -> Delivery:
+    return Delivery(
+        id=0,
+        lane=lane,
+        kind=kind,  # type: ignore[arg-type]  # every caller passes a literal
+        person=person.id,
+        subject=subject,
+        urgency=urgency,
+        state="parked" if cause.parked else "pending",
+        reason="loop" if cause.parked else None,
+        due_at=cause.now,
+        first_at=cause.now,
+        root=cause.root,
+        hops=cause.hops,
+        event_id=cause.entry.id,
+    )

@@ -1,0 +1,176 @@
+"""The fold: from journal entries to people and to work in the lanes, behind the answer, in the order of acceptance."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import msgspec
+from msgspec import Struct
+
+from esplanade.context import Log
+from esplanade.errors import EsplanadeError, StoreError
+from esplanade.records import FOLD_LANE, Delivery, Entry
+from esplanade.store.port import Store, Unit
+from esplanade.sync.identity import normalise
+
+from .accept import Intake
+from .changes import cause_of, skip
+from .events import fold_consent, fold_happening, fold_profile, fold_trigger
+from .reports import fold_report
+from .shapes import ConsentIn, HappeningIn, JournalledProfile, ReportIn, TriggerIn
+from .world import World
+
+SLICE = 200
+BUDGET_S = 0.004
+"""How long one step may keep the writer from the next commit."""
+RETRY_S = 1.0
+
+_profile = msgspec.msgpack.Decoder(JournalledProfile).decode
+_consent = msgspec.msgpack.Decoder(ConsentIn).decode
+_trigger = msgspec.msgpack.Decoder(TriggerIn).decode
+_report = msgspec.msgpack.Decoder(ReportIn).decode
+_happening = msgspec.msgpack.Decoder(HappeningIn).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class _Addressed(Struct):
+    email: str | None = None
+
+
+_addressed = msgspec.msgpack.Decoder(_Addressed).decode
+
+
+class Step(Struct, kw_only=True):
+    """What one step of the fold did."""
+
+    folded: int
+    lanes: set[str]
+    failed: list[str]
+
+
+class Fold:
+    """Runs behind the journal until it is folded to its end, then waits to be woken."""
+
+    def __init__(
+        self, store: Store, intake: Intake, world: World, log: Log, *, on_work: Callable[[set[str]], None]
+    ) -> None:
+        self.world = world
+        self.done = 0
+        """How many entries were folded since the start."""
+        self._store = store
+        self._intake = intake
+        self._log = log
+        self._on_work = on_work
+        self._woken = asyncio.Event()
+        self._caught_up = asyncio.Event()
+
+    def wake(self) -> None:
+        """There is something new in the journal."""
+        self._caught_up.clear()
+        self._woken.set()
+
+    async def caught_up(self) -> None:
+        """Return once everything accepted before this call is folded."""
+        self.wake()
+        await self._caught_up.wait()
+
+    async def run(self) -> None:
+        """Fold until cancelled. A store that fails is asked again; nothing is skipped."""
+        while True:
+            self._woken.clear()
+            try:
+                step = await self._store.run(self._step)
+            except StoreError as problem:
+                self._log.error("fold_failed", error=str(problem))
+                await asyncio.sleep(RETRY_S)
+                self._woken.set()
+                continue
+            for why in step.failed:
+                self._log.error("fold_parked", error=why)
+            if step.folded:
+                self.done += step.folded
+                self._intake.folded(step.folded)
+                self._on_work(step.lanes)
+            elif not self._woken.is_set():
+                self._caught_up.set()
+                await self._woken.wait()
+
+    def _step(self, unit: Unit) -> Step:
+        began = time.monotonic()
+        step = Step(folded=0, lanes=set(), failed=[])
+        position = None
+        for following, entry in unit.next_entries(SLICE):
+            self._fold(unit, entry, step)
+            position = following
+            step.folded += 1
+            if time.monotonic() - began > BUDGET_S:
+                break
+        if position is not None:
+            unit.move_cursor(position, step.folded)
+        return step
+
+    def _fold(self, unit: Unit, entry: Entry, step: Step) -> None:
+        lanes: set[str] = set()
+        problem = unit.attempt(lambda: fold_entry(unit, self.world, entry, lanes))
+        if problem is None:
+            step.lanes |= lanes
+            return
+        words = str(problem) if isinstance(problem, EsplanadeError) else type(problem).__name__
+        step.failed.append(f"{entry.kind} {entry.id} from {entry.origin}: {words}")
+        unit.enqueue(
+            Delivery(
+                id=0,
+                lane=FOLD_LANE,
+                kind="fold",
+                state="parked",
+                reason="fold-failed",
+                due_at=entry.at,
+                first_at=entry.at,
+                event_id=entry.id,
+                payload=_encode(entry),
+            )
+        )
+
+
+def fold_entry(unit: Unit, world: World, entry: Entry, lanes: set[str]) -> None:
+    """Fold one entry; adds the lanes that got work to ``lanes``."""
+    if entry.dedupe and not unit.first_time(entry.id, entry.at):
+        _note_repeat(unit, entry)
+        return
+    match entry.kind:
+        case "profile":
+            fold_profile(unit, world, entry, _profile(entry.body), lanes)
+        case "consent":
+            fold_consent(unit, world, entry, _consent(entry.body), lanes)
+        case "trigger":
+            fold_trigger(unit, world, entry, _trigger(entry.body), lanes)
+        case "report":
+            fold_report(unit, world, entry, _report(entry.body), lanes)
+        case "happening":
+            fold_happening(unit, world, entry, _happening(entry.body), lanes)
+        case "webhook":
+            unit.enqueue(webhook_delivery(entry))
+            lanes.add(f"{entry.origin}:in")
+
+
+def webhook_delivery(entry: Entry) -> Delivery:
+    """A vendor's request as work for its connector's inbound lane."""
+    return Delivery(
+        id=0,
+        lane=f"{entry.origin}:in",
+        kind="webhook",
+        due_at=entry.at,
+        first_at=entry.at,
+        root=entry.id,
+        event_id=entry.id,
+        payload=entry.body,
+    )
+
+
+def _note_repeat(unit: Unit, entry: Entry) -> None:
+    email = _addressed(entry.body).email
+    person = unit.person_by_email(normalise(email).key) if email else None
+    if person is not None:
+        skip(unit, cause_of(entry, entry.at), person, "", "duplicate")

@@ -1,0 +1,259 @@
+"""The nouns that the core and its plugins share: people's values, events, outcomes, reports.
+
+Everything here is a frozen value. Times are aware UTC datetimes; ``person`` is the hub's own id (``p-1``), safe in logs.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Generic, Literal, TypeAlias, TypeVar
+
+from msgspec import Struct, field
+
+from .values import Duration
+
+Scalar: TypeAlias = str | int | float | bool
+Value: TypeAlias = Scalar | list[Scalar] | None
+"""A field's value. ``None`` clears it; leaving a field out says nothing about it."""
+
+Kind: TypeAlias = Literal["profile", "consent", "trigger"]
+KINDS: tuple[Kind, ...] = ("profile", "consent", "trigger")
+
+State: TypeAlias = Literal["granted", "denied", "pending"]
+Held: TypeAlias = Literal["granted", "denied", "pending", "absent"]
+"""What a vendor holds for a purpose. ``absent`` means: it does not have the person's subscription, and says no more."""
+
+Regrant: TypeAlias = Literal["confirmed", "reported", "never"]
+
+
+class ConsentTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a purpose lives at a vendor. Plugins add their own keys."""
+
+    regrant: Regrant = "confirmed"
+    """What this vendor's word is worth over an earlier ``denied``."""
+
+    def asks_to_confirm(self) -> bool:
+        """Whether a plain grant makes the vendor ask the person to confirm it (double opt-in)."""
+        return False
+
+
+class AudienceTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where an audience lives at a vendor. Plugins add their own keys."""
+
+
+class TriggerTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a trigger starts at a vendor. Plugins add their own keys."""
+
+    requires: str | None = None
+    """The purpose that a person must have granted; without the grant the trigger is not sent."""
+    expires: Duration | None = None
+    """How long after it happened a trigger still makes sense, such as ``6h``."""
+    fanout: bool = False
+    """Said on every connector that maps this trigger, when more than one shall act on it."""
+
+
+C = TypeVar("C", bound=ConsentTarget)
+A = TypeVar("A", bound=AudienceTarget)
+T = TypeVar("T", bound=TriggerTarget)
+
+
+class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One item of a product set."""
+
+    id: str
+    title: str | None = None
+    price: float | None = None
+    currency: str | None = None
+    url: str | None = None
+    image_url: str | None = None
+    quantity: int | None = None
+    language: str | None = None
+
+
+class ProductSet(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The products that a trigger carries into its e-mail, in order."""
+
+    items: list[Product]
+    set: str | None = None
+    language: str | None = None
+
+
+class AudienceChange(Struct, Generic[A], frozen=True, kw_only=True):
+    """Memberships to add and to remove, by audience name, with the vendor's target of each."""
+
+    add: dict[str, A] = field(default_factory=dict)
+    remove: dict[str, A] = field(default_factory=dict)
+
+
+class ProfileEvent(Struct, Generic[A], frozen=True, kw_only=True):
+    """A person's fields or memberships differ from what the vendor holds. Field names are the vendor's."""
+
+    delivery_id: str
+    person: str
+    cdp_id: str | None = None
+    email: str
+    previous_email: str | None = None
+    """The address under which the vendor knows this person, when that is another one."""
+    remote_id: str | None = None
+    changed: dict[str, Value] = field(default_factory=dict)
+    cleared: list[str] = field(default_factory=list)
+    desired: dict[str, Value] = field(default_factory=dict)
+    """Every mapped field as it should be, for vendors whose write replaces the whole."""
+    audiences: AudienceChange[A] = field(default_factory=AudienceChange)
+    held: dict[str, Held] = field(default_factory=dict)
+    """What the vendor is known to hold for each purpose that it has acknowledged or reported."""
+    at: datetime
+    """When it fell due; the same for every attempt."""
+
+
+class ConsentEvent(Struct, Generic[C], frozen=True, kw_only=True):
+    """One purpose of a person differs from what the vendor holds.
+
+    ``pending`` asks the vendor to send its confirmation; ``granted`` needs none; ``denied`` is an opt-out.
+    """
+
+    delivery_id: str
+    person: str
+    email: str
+    remote_id: str | None = None
+    purpose: str
+    target: C
+    state: State
+    method: str | None = None
+    desired: dict[str, Value] = field(default_factory=dict)
+    held: dict[str, Held] = field(default_factory=dict)
+    said_at: datetime
+    at: datetime
+
+
+class TriggerEvent(Struct, Generic[T], frozen=True, kw_only=True):
+    """Something happened that shall reach the person, or this connector, now and once."""
+
+    delivery_id: str
+    person: str
+    email: str
+    remote_id: str | None = None
+    trigger: str
+    target: T
+    trigger_id: str
+    language: str | None = None
+    data: dict[str, object] = field(default_factory=dict)
+    products: ProductSet | None = None
+    desired: dict[str, Value] = field(default_factory=dict)
+    expires_at: datetime | None = None
+    at: datetime
+
+
+class InboundRequest(Struct, frozen=True, kw_only=True):
+    """A vendor's webhook as it came in. Header names are lower case; ``query`` is the raw query string."""
+
+    method: str
+    query: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    received_at: datetime
+
+
+class Outcome(Struct, frozen=True, kw_only=True):
+    """How a hook ended.
+
+    ``delivered``: the vendor acknowledged. ``unchanged``: there was nothing to do, ``reason`` says why.
+    ``pending``: the vendor asked the person, nothing is stored there until they answer.
+    ``remote_id`` is the vendor's id of the person when it became known.
+    ``acknowledged`` holds field values as the vendor has them now: of a profile those that differ from what was sent, of a
+    consent those that went along with it.
+    """
+
+    status: Literal["delivered", "unchanged", "pending"] = "delivered"
+    remote_id: str | None = None
+    acknowledged: dict[str, Value] | None = None
+    reason: str | None = None
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """What a vendor says it holds for a person: from a webhook, a pull or a fetch. Field names are the vendor's.
+
+    ``email`` or ``remote_id`` is required. ``at`` is the vendor's own clock for the change, None where it gives none.
+    ``confirmed`` says that this report itself is the person's confirmation (a double opt-in click, a re-subscribe event).
+    """
+
+    email: str | None = None
+    previous_email: str | None = None
+    remote_id: str | None = None
+    fields: dict[str, Value] = field(default_factory=dict)
+    consents: dict[str, Held] = field(default_factory=dict)
+    audiences: dict[str, bool] = field(default_factory=dict)
+    at: datetime | None = None
+    event_id: str | None = None
+    confirmed: bool = False
+    evidence: dict[str, Scalar] = field(default_factory=dict)
+    deleted: bool = False
+
+
+class Happening(Struct, frozen=True, kw_only=True):
+    """Something that happened at a vendor (opened, clicked, reward unlocked): a trigger for whoever maps ``name``."""
+
+    name: str
+    email: str
+    data: dict[str, object] = field(default_factory=dict)
+    at: datetime | None = None
+    event_id: str | None = None
+
+
+Inbound: TypeAlias = Report | Happening
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """One page of a pull. ``cursor`` is where the next page begins, None after the last.
+
+    ``covers`` names the purposes whose holders this pull has listed one and all, once it ended. Somebody whom
+    the vendor held for such a purpose and whom no page reported has left it.
+    """
+
+    reports: list[Report]
+    cursor: str | None = None
+    covers: list[str] = field(default_factory=list)
+
+
+class PersonRef(Struct, frozen=True, kw_only=True):
+    """A person as a vendor may know them."""
+
+    person: str
+    email: str
+    remote_id: str | None = None
+
+
+class FieldInfo(Struct, frozen=True, kw_only=True):
+    """One field at the vendor. ``type``: text, integer, number, boolean, date, datetime, select, multi-select."""
+
+    name: str
+    type: str = "text"
+    label: str | None = None
+    options: list[str] = field(default_factory=list)
+    required: bool = False
+    read_only: bool = False
+    max_length: int | None = None
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """Something an operator can point at in connectors.yaml: a group, a list, a purpose, a published mailing."""
+
+    id: str
+    name: str
+    detail: str | None = None
+
+
+class Discovery(Struct, frozen=True, kw_only=True):
+    """What an account at a vendor offers, in stable order."""
+
+    fields: list[FieldInfo] = field(default_factory=list)
+    groups: list[Choice] = field(default_factory=list)
+    purposes: list[Choice] = field(default_factory=list)
+    mailings: list[Choice] = field(default_factory=list)
+
+
+class CheckResult(Struct, frozen=True, kw_only=True):
+    """What a connection check found: ``ok``, or which of the known ways it failed, and a sentence for the operator."""
+
+    status: Literal["ok", "bad-credentials", "no-permission", "wrong-account", "vendor-down"] = "ok"
+    detail: str = ""

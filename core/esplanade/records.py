@@ -1,0 +1,223 @@
+"""The rows of the store as the rest of the core sees them. Times are epoch seconds."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+from .model import Held, State, Value
+
+Urgency = Literal["opt-out", "trigger", "live", "backfill"]
+URGENCIES: tuple[Urgency, ...] = ("opt-out", "trigger", "live", "backfill")
+
+DeliveryKind = Literal["profile", "consent", "trigger", "webhook", "fold"]
+"""``webhook``: one that waits to be read; ``fold``: a journal entry whose fold raised."""
+DeliveryState = Literal["pending", "in_flight", "parked", "dead", "done"]
+
+EntryKind = Literal["profile", "consent", "trigger", "webhook", "report", "happening"]
+
+
+class Entry(Struct, frozen=True, kw_only=True, array_like=True):
+    """One thing in the journal, accepted and not necessarily folded yet."""
+
+    kind: EntryKind
+    origin: str
+    """The source that sent it, or the connector that reported it."""
+    id: str
+    at: float
+    body: bytes
+    """msgpack of the event, in the shape that its kind has."""
+    root: str = ""
+    """The id of the first event of this chain; empty: this one is the first."""
+    hops: int = 0
+    backfill: bool = False
+    dedupe: bool = False
+    """Whether ``id`` was derived from the sender's own event id, so that a repeat has the same."""
+
+
+class Answered(Struct, frozen=True, kw_only=True):
+    """The answer once given under an Idempotency-Key."""
+
+    source: str
+    key: str
+    digest: bytes
+    status: int
+    answer: bytes
+
+
+class Clocked(Struct, frozen=True, array_like=True):
+    """A value and the moment it was said."""
+
+    value: Value
+    at: float
+
+
+class Standing(Struct, frozen=True, kw_only=True):
+    """Where a person stands on one purpose, as the law computed it from the ledger."""
+
+    state: State
+    under: Literal["granted", "denied"] | None = None
+    """While pending: the state that holds underneath, None when there is none."""
+    method: str | None = None
+    at: float
+    source: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+class Person(Struct, kw_only=True):
+    """One human as the hub knows them. ``id`` prints as ``p-<id>``; ``email`` is empty while only the CDP's id is known."""
+
+    id: int
+    email: str
+    email_key: str
+    cdp_id: str | None = None
+    emails: list[str] = field(default_factory=list)
+    """Earlier addresses, as they were given, oldest first."""
+    fields: dict[str, Clocked] = field(default_factory=dict)
+    audiences: dict[str, Clocked] = field(default_factory=dict)
+    consents: dict[str, Standing] = field(default_factory=dict)
+    created_at: float = 0.0
+    merged_into: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The person's id as it appears outside, safe in logs."""
+        return f"p-{self.id}"
+
+
+class LedgerRow(Struct, frozen=True, kw_only=True):
+    """One thing said about a person's consent. Rows are never changed."""
+
+    person: int
+    purpose: str
+    state: State
+    method: str | None
+    source: str
+    evidence: dict[str, Any]
+    said_at: float
+    recorded_at: float
+    lifts: bool
+    """Whether this grant may stand over an earlier denial."""
+
+
+class Remote(Struct, kw_only=True):
+    """What one connector's vendor is known to hold for a person: the base of the three-way merge."""
+
+    person: int
+    connector: str
+    remote_id: str | None = None
+    email: str | None = None
+    """The address under which the vendor knows the person; None: it does not, as far as we know."""
+    unknown: bool = False
+    """A call was cut or timed out, so the fields below may be wrong: nothing counts as unchanged."""
+    fields: dict[str, Value] = field(default_factory=dict)
+    consents: dict[str, Held] = field(default_factory=dict)
+    audiences: dict[str, bool] = field(default_factory=dict)
+    owned: list[str] = field(default_factory=list)
+    """The audiences in which the hub itself put the person here, and which it may therefore take them out of."""
+    sent: dict[str, list[Clocked]] = field(default_factory=dict)
+    """Values sent lately per ``field:``, ``consent:`` or ``audience:`` key, for telling echoes."""
+    asked: dict[str, Held | None] = field(default_factory=dict)
+    """Purposes the vendor was asked to have confirmed, with what it held before."""
+    rejected: dict[str, Value] = field(default_factory=dict)
+    """Values that the vendor refused: not sent again until they change."""
+    acked_at: float = 0.0
+    root: str = ""
+    hops: int = 0
+
+
+FOLD_LANE = ":fold"
+
+
+class Delivery(Struct, kw_only=True):
+    """A piece of work towards a vendor, or (kind ``webhook``) one from it that waits to be read."""
+
+    id: int
+    lane: str
+    kind: DeliveryKind
+    person: int | None = None
+    subject: str = ""
+    """The purpose of a consent, the name of a trigger; empty otherwise."""
+    urgency: int = 2
+    state: DeliveryState = "pending"
+    rev: int = 0
+    due_at: float = 0.0
+    first_at: float = 0.0
+    attempts: int = 0
+    root: str = ""
+    hops: int = 0
+    event_id: str = ""
+    expires_at: float | None = None
+    payload: bytes = b""
+    outcome: str | None = None
+    reason: str | None = None
+    last_error: str | None = None
+    force: bool = False
+    """Sent by hand: goes out even when it equals what the vendor holds."""
+
+
+class Attempt(Struct, frozen=True, kw_only=True):
+    """One call of a hook for one delivery."""
+
+    delivery: int
+    at: float
+    took_s: float
+    outcome: str
+    error: str | None = None
+
+
+class Note(Struct, frozen=True, kw_only=True):
+    """One row of a person's timeline, and the reason why something was or was not done."""
+
+    person: int
+    at: float
+    what: Literal["accepted", "merged", "sent", "not-sent", "reported", "failed"]
+    connector: str = ""
+    kind: str = ""
+    event_id: str = ""
+    reason: str | None = None
+    detail: str = ""
+
+
+class ConnectorState(Struct, frozen=True, kw_only=True):
+    """What is kept of a connector between runs."""
+
+    name: str
+    state: Literal["ok", "paused", "auth", "gone"] = "ok"
+    reason: str | None = None
+    since: float = 0.0
+    last_error: str | None = None
+    last_error_at: float | None = None
+
+
+class QueueCounts(Struct, kw_only=True):
+    """How many deliveries a connector has in each state, and how old the oldest due one is."""
+
+    due: int = 0
+    scheduled: int = 0
+    in_flight: int = 0
+    parked: int = 0
+    dead: int = 0
+    done: int = 0
+    oldest_due_at: float | None = None
+
+
+class DeliveryFilter(Struct, frozen=True, kw_only=True):
+    """Which deliveries an operator means. All given parts must hold; times compare with the first attempt."""
+
+    ids: list[int] | None = None
+    connector: str | None = None
+    kind: DeliveryKind | None = None
+    email_key: str | None = None
+    reason: str | None = None
+    states: list[str] | None = None
+    since: float | None = None
+    until: float | None = None
+
+    def is_empty(self) -> bool:
+        """Whether it would mean everything."""
+        return not any(
+            part is not None
+            for part in (self.ids, self.connector, self.kind, self.email_key, self.reason, self.since, self.until)
+        )

@@ -1,0 +1,218 @@
+"""One connector, connected: its plugin's instance, its session, its twin when it has one, and its two lanes."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import structlog
+from msgspec import Struct
+
+from esplanade.clock import Clock
+from esplanade.config.model import ConnectorConfig, Hub
+from esplanade.connector import Connector, methods_of
+from esplanade.context import Context, Log
+from esplanade.delivery.breaker import Breaker
+from esplanade.delivery.inbound import InboundDesk
+from esplanade.delivery.lane import Lane
+from esplanade.delivery.outbound import OutboundDesk
+from esplanade.delivery.pace import PacedHttp, Pacer
+from esplanade.delivery.pull import Puller
+from esplanade.delivery.verdict import Pause
+from esplanade.errors import PluginError, PluginLoadError
+from esplanade.http.session import Session
+from esplanade.http.ssrf import EgressGuard
+from esplanade.ingest.accept import Intake
+from esplanade.ingest.world import World
+from esplanade.registry import Registry
+from esplanade.store.port import Store
+from esplanade.testing.twin import Furnishing, Twin
+
+OUTBOUND_HOOKS = tuple(f"on_{kind}{form}" for kind in ("profile", "consent", "trigger") for form in ("", "_batch"))
+
+
+class Shared(Struct, kw_only=True):
+    """What every connection uses of the hub."""
+
+    hub: Hub
+    store: Store
+    intake: Intake
+    clock: Clock
+    registry: Registry
+    world: Callable[[], World]
+    alert: Callable[[str, str], None]
+    on_pause: Callable[[str, Pause], None]
+    on_journalled: Callable[[int], None]
+    rng: Random
+
+
+class StoredValues:
+    """A connector's own durable values."""
+
+    def __init__(self, store: Store, connector: str) -> None:
+        self._store = store
+        self._connector = connector
+
+    async def get(self, key: str) -> Any:
+        """The value, or None."""
+        return await self._store.read(lambda reader: reader.value(self._connector, key))
+
+    async def set(self, key: str, value: Any) -> None:
+        """Keep a value; None removes it. Durable once this returns."""
+        await self._store.run(lambda unit: unit.set_value(self._connector, key, value))
+
+
+class Connection:
+    """A connector that runs. Made by ``open``."""
+
+    def __init__(
+        self, config: ConnectorConfig, plugin: Connector[Any], session: Session, ctx: Context, twin: Twin[Any] | None
+    ) -> None:
+        self.config = config
+        self.plugin = plugin
+        self.ctx = ctx
+        self.twin = twin
+        self.methods = methods_of(type(plugin))
+        self.lanes: list[Lane] = []
+        self.puller: Puller | None = None
+        self._session = session
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @classmethod
+    async def open(cls, config: ConnectorConfig, plugin: type[Connector[Any]], shared: Shared) -> Connection:
+        """Start the twin, build the plugin, open its session. Raises PluginLoadError naming connector and cause."""
+        log: Log = structlog.get_logger("esplanade.connector").bind(connector=config.name)
+        twin = await _start_twin(config, plugin)
+        settings = twin.rewired(config.settings) if twin is not None else config.settings
+        try:
+            instance = plugin(settings)
+            shared.registry.register(config.name, instance)
+            guard = EgressGuard(shared.hub.egress.allow, exempt=[twin.origin] if twin else [])
+            session = Session(
+                instance.endpoint(),
+                connector=config.name,
+                timeout_s=config.timeout,
+                guard=guard,
+                clock=shared.clock,
+                log=log,
+            )
+        except Exception as problem:  # the boundary: a plugin's constructor may raise anything
+            if twin is not None:
+                await twin.stop()
+            shared.registry.unregister(config.name)
+            if isinstance(problem, PluginLoadError):
+                raise
+            what = f"connector {config.name}: plugin {config.plugin} could not be started: {type(problem).__name__}: {problem}"
+            raise PluginLoadError(what) from problem
+        ctx = Context(
+            connector=config.name,
+            http=PacedHttp(session, Pacer(config.pace, shared.clock)),
+            kv=StoredValues(shared.store, config.name),
+            log=log,
+            clock=shared.clock,
+            fields=config.fields,
+            consents=config.consents,
+            audiences=config.audiences,
+            triggers=config.triggers,
+            language=shared.hub.language,
+            timezone=shared.hub.timezone,
+        )
+        connection = cls(config, instance, session, ctx, twin)
+        connection._prepare(shared, log)
+        return connection
+
+    def _prepare(self, shared: Shared, log: Log) -> None:
+        hooks = {hook: bound for hook in OUTBOUND_HOOKS if (bound := shared.registry.hook(self.config.name, hook))}
+        outbound = OutboundDesk(
+            self.config,
+            world=shared.world,
+            hooks=hooks,
+            ctx=self.ctx,
+            clock=shared.clock,
+            repeat=self.plugin.trigger_repeat,
+            rng=shared.rng,
+        )
+        inbound = InboundDesk(
+            self.config,
+            hook=shared.registry.hook(self.config.name, "on_inbound_webhook"),
+            verify=self.plugin.verify if "verify" in self.methods else None,
+            ctx=self.ctx,
+            clock=shared.clock,
+            rng=shared.rng,
+        )
+        for desk, concurrency in ((outbound, self.config.pace.concurrency), (inbound, 1)):
+            self.lanes.append(
+                Lane(
+                    desk,
+                    shared.store,
+                    clock=shared.clock,
+                    log=log,
+                    concurrency=concurrency,
+                    timeout_s=self.config.timeout,
+                    breaker=Breaker(self.config.breaker),
+                    on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
+                    on_journalled=shared.on_journalled,
+                )
+            )
+        if "pull" in self.methods or "fetch" in self.methods:
+            self.puller = Puller(
+                self.config,
+                self.plugin,
+                self.ctx,
+                store=shared.store,
+                intake=shared.intake,
+                world=shared.world,
+                clock=shared.clock,
+                log=log,
+                alert=shared.alert,
+            )
+
+    @property
+    def outbound(self) -> Lane:
+        """The lane towards the vendor."""
+        return self.lanes[0]
+
+    def require(self, method: str) -> None:
+        """Raise PluginError when the plugin does not have an optional method."""
+        if method not in self.methods:
+            raise PluginError(f"plugin {self.config.plugin} has no {method}; `esplanade plugins` lists what it can")
+
+    def start(self) -> None:
+        """Let the lanes run."""
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(lane.run(), name=f"lane {lane.name}") for lane in self.lanes]
+
+    async def stop(self, registry: Registry) -> None:
+        """Settle what is under way, then close everything."""
+        if self._tasks:
+            await asyncio.gather(*(lane.drain() for lane in self.lanes))
+        for task in self._tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._session.close()
+        registry.unregister(self.config.name)
+        if self.twin is not None:
+            await self.twin.stop()
+
+
+async def _start_twin(config: ConnectorConfig, plugin: type[Connector[Any]]) -> Twin[Any] | None:
+    if not config.twin:
+        return None
+    kind = plugin.twin()
+    if kind is None:
+        raise PluginLoadError(f"connector {config.name}: plugin {config.plugin} has no twin; set `twin: false`")
+    twin = kind(config.settings)
+    twin.furnish(
+        Furnishing(
+            fields=list(config.fields.values()),
+            consents=config.consents,
+            audiences=config.audiences,
+            triggers=config.triggers,
+        )
+    )
+    await twin.start()
+    return twin

@@ -1,0 +1,128 @@
+"""Connectors' states and jobs, plugins' own values, and keeping the file small."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+import msgspec
+
+from esplanade.records import ConnectorState
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+_state = msgspec.msgpack.Decoder(ConnectorState).decode
+
+STATE = "SELECT record FROM connector_states WHERE name = ?"
+SAVE_STATE = "INSERT OR REPLACE INTO connector_states (name, record) VALUES (?, ?)"
+META = "SELECT value FROM meta WHERE key = ?"
+SET_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+VALUE = "SELECT value FROM plugin_values WHERE connector = ? AND key = ?"
+SET_VALUE = "INSERT OR REPLACE INTO plugin_values (connector, key, value) VALUES (?, ?, ?)"
+DROP_VALUE = "DELETE FROM plugin_values WHERE connector = ? AND key = ?"
+CURSOR = "SELECT cursor FROM cursors WHERE connector = ? AND job = ?"
+SET_CURSOR = "INSERT OR REPLACE INTO cursors (connector, job, cursor) VALUES (?, ?, ?)"
+DROP_CURSOR = "DELETE FROM cursors WHERE connector = ? AND job = ?"
+LAST_TICK = "SELECT slot FROM ticks WHERE connector = ? AND job = ?"
+CLAIM_TICK = (
+    "INSERT INTO ticks (connector, job, slot) VALUES (?, ?, ?) "
+    "ON CONFLICT (connector, job) DO UPDATE SET slot = excluded.slot WHERE excluded.slot > slot"
+)
+MARK_SEEN = "INSERT OR REPLACE INTO seen (connector, purpose, person, run) VALUES (?, ?, ?, ?)"
+WAS_SEEN = "SELECT 1 FROM seen WHERE connector = ? AND purpose = ? AND person = ? AND run = ?"
+FORGET_RUN = "DELETE FROM seen WHERE connector = ?"
+OUTCOMES = "SELECT connector, what, reason, times FROM outcomes"
+ADD_OUTCOME = (
+    "INSERT INTO outcomes (connector, what, reason, times) VALUES (?, ?, ?, ?) "
+    "ON CONFLICT (connector, what, reason) DO UPDATE SET times = times + excluded.times"
+)
+PRUNE_JOURNAL = (
+    "DELETE FROM journal WHERE id IN "
+    "(SELECT id FROM journal WHERE at < ? AND id < (SELECT segment FROM fold_cursor) ORDER BY id LIMIT 100)"
+)
+PRUNE_ATTEMPTS = (
+    "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE done_at < ? ORDER BY done_at LIMIT 200)"
+)
+PRUNE_DELIVERIES = (
+    "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE done_at < ? ORDER BY done_at LIMIT 200)"
+)
+PRUNE_EVENT_IDS = "DELETE FROM event_ids WHERE id IN (SELECT id FROM event_ids WHERE at < ? ORDER BY at LIMIT 200)"
+PRUNE_ANSWERS = "DELETE FROM answers WHERE at < ?"
+
+
+class OperationReads:
+    """Questions about connectors and jobs."""
+
+    db: sqlite3.Connection
+
+    def connector_state(self, name: str) -> ConnectorState:
+        row = self.db.execute(STATE, (name,)).fetchone()
+        return _state(row[0]) if row else ConnectorState(name=name)
+
+    def meta(self, key: str) -> str | None:
+        row = self.db.execute(META, (key,)).fetchone()
+        return row[0] if row else None
+
+    def value(self, connector: str, key: str) -> Any:
+        row = self.db.execute(VALUE, (connector, key)).fetchone()
+        return _decode(row[0]) if row else None
+
+    def cursor(self, connector: str, job: str) -> str | None:
+        row = self.db.execute(CURSOR, (connector, job)).fetchone()
+        return row[0] if row else None
+
+    def last_tick(self, connector: str, job: str) -> float | None:
+        row = self.db.execute(LAST_TICK, (connector, job)).fetchone()
+        return row[0] if row else None
+
+    def outcomes(self) -> dict[tuple[str, str, str], int]:
+        return {(row[0], row[1], row[2]): row[3] for row in self.db.execute(OUTCOMES)}
+
+
+class OperationWrites(OperationReads):
+    """Changing what is kept of connectors and jobs."""
+
+    _outcomes: dict[tuple[str, str, str], int]
+
+    def save_connector_state(self, state: ConnectorState) -> None:
+        self.db.execute(SAVE_STATE, (state.name, _encode(state)))
+
+    def set_meta(self, key: str, value: str) -> None:
+        self.db.execute(SET_META, (key, value))
+
+    def set_value(self, connector: str, key: str, value: Any) -> None:
+        if value is None:
+            self.db.execute(DROP_VALUE, (connector, key))
+        else:
+            self.db.execute(SET_VALUE, (connector, key, _encode(value)))
+
+    def set_cursor(self, connector: str, job: str, cursor: str | None) -> None:
+        if cursor is None:
+            self.db.execute(DROP_CURSOR, (connector, job))
+        else:
+            self.db.execute(SET_CURSOR, (connector, job, cursor))
+
+    def claim_tick(self, connector: str, job: str, slot: float) -> bool:
+        return self.db.execute(CLAIM_TICK, (connector, job, slot)).rowcount == 1
+
+    def mark_seen(self, connector: str, run: str, purpose: str, person: int) -> None:
+        self.db.execute(MARK_SEEN, (connector, purpose, person, run))
+
+    def was_seen(self, connector: str, run: str, purpose: str, person: int) -> bool:
+        return self.db.execute(WAS_SEEN, (connector, purpose, person, run)).fetchone() is not None
+
+    def forget_run(self, connector: str) -> None:
+        self.db.execute(FORGET_RUN, (connector,))
+
+    def prune(self, *, journal_before: float, done_before: float) -> int:
+        gone = self.db.execute(PRUNE_JOURNAL, (journal_before,)).rowcount
+        self.db.execute(PRUNE_ATTEMPTS, (done_before,))
+        gone += self.db.execute(PRUNE_DELIVERIES, (done_before,)).rowcount
+        gone += self.db.execute(PRUNE_EVENT_IDS, (journal_before,)).rowcount
+        return gone + self.db.execute(PRUNE_ANSWERS, (journal_before,)).rowcount
+
+    def write_outcomes(self) -> None:
+        """Write down the counts that notes have added in this transaction: once a commit, not once a note."""
+        for (connector, what, reason), times in self._outcomes.items():
+            self.db.execute(ADD_OUTCOME, (connector, what, reason, times))
+        self._outcomes.clear()

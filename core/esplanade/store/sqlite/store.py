@@ -1,0 +1,233 @@
+"""The writer thread and its group commit, and the reader beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from esplanade.errors import StorageFull, StoreError
+from esplanade.records import Answered, Entry
+from esplanade.store.port import Reader, Unit
+
+from .connection import FileLock, open_reader, open_writer
+from .deliveries import DeliveryReads, DeliveryWrites
+from .journal import JournalReads, JournalWrites
+from .operations import OperationReads, OperationWrites
+from .people import PeopleReads, PeopleWrites
+
+R = TypeVar("R")
+
+BUDGET_S = 0.005
+"""How long one transaction may go on taking up units while requests wait for the next commit."""
+
+
+class SqliteReader(PeopleReads, DeliveryReads, OperationReads, JournalReads):
+    """Questions to the SQLite file."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+
+
+class SqliteUnit(PeopleWrites, DeliveryWrites, OperationWrites, JournalWrites):
+    """Work on the SQLite file, within the writer's transaction."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._segment = None
+        self._outcomes = {}
+
+    def attempt(self, work: Callable[[], None]) -> Exception | None:
+        """Do a part of the unit under a savepoint of its own; sqlite's own failures end the whole unit."""
+        outcomes = dict(self._outcomes)
+        self.db.execute("SAVEPOINT part")
+        try:
+            work()
+        except sqlite3.OperationalError:
+            raise
+        except Exception as problem:
+            self.db.execute("ROLLBACK TO part")
+            self.db.execute("RELEASE part")
+            self._outcomes = outcomes
+            return problem
+        self.db.execute("RELEASE part")
+        return None
+
+
+class _Accept:
+    __slots__ = ("answered", "entries", "future")
+
+    def __init__(self, entries: list[Entry], answered: Answered | None, future: asyncio.Future[None]) -> None:
+        self.entries = entries
+        self.answered = answered
+        self.future = future
+
+
+class SqliteStore:
+    """A Store on one SQLite file. Made by ``open``; one process at a time."""
+
+    def __init__(self, path: Path, db: sqlite3.Connection, lock: FileLock) -> None:
+        self.path = path
+        self._db = db
+        self._lock = lock
+        self._unit = SqliteUnit(db)
+        self._loop = asyncio.get_running_loop()
+        self._accepts: deque[_Accept] = deque()
+        self._units: deque[tuple[Callable[[Unit], Any], asyncio.Future[Any]]] = deque()
+        self._wake = threading.Condition()
+        self._closing = False
+        self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-reader")
+        self._reader: SqliteReader | None = None
+        self.commits = 0
+        self.commit_seconds = 0.0
+        self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
+        self._thread.start()
+
+    @classmethod
+    async def open(cls, path: Path, *, what: str = "esplanade") -> SqliteStore:
+        """Lock, open and migrate the file. Raises StoreLocked naming the holder, StoreError."""
+        lock = FileLock(path)
+        lock.take(path, {"pid": os.getpid(), "what": what})
+        try:
+            db = await asyncio.get_running_loop().run_in_executor(None, open_writer, path)
+        except BaseException:
+            lock.release()
+            raise
+        return cls(path, db, lock)
+
+    def describe(self, what: str, url: str | None) -> None:
+        """Write beside the store who holds it and where it answers, for the commands that look for a running hub."""
+        self._lock.describe({"pid": os.getpid(), "what": what, "url": url})
+
+    async def accept(self, entries: list[Entry], answered: Answered | None = None) -> None:
+        """Append to the journal; returns once it is on disk. Requests in flight share one commit."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._submit(self._accepts, _Accept(entries, answered, future))
+        await future
+
+    async def run(self, work: Callable[[Unit], R]) -> R:
+        """Do a unit of work on the writer; returns once it is on disk."""
+        future: asyncio.Future[R] = self._loop.create_future()
+        self._submit(self._units, (work, future))
+        return await future
+
+    async def read(self, question: Callable[[Reader], R]) -> R:
+        """Ask on the reader's thread."""
+        return await self._loop.run_in_executor(self._readers, self._ask, question)
+
+    async def close(self) -> None:
+        """Finish what was submitted, close the file and let go of the lock."""
+        with self._wake:
+            if self._closing:
+                return
+            self._closing = True
+            self._wake.notify()
+        await self._loop.run_in_executor(None, self._thread.join)
+        self._readers.shutdown(wait=True)
+        if self._reader is not None:
+            self._reader.db.close()
+        self._lock.release()
+
+    def _submit(self, queue: deque[Any], item: Any) -> None:
+        with self._wake:
+            if self._closing:
+                raise StoreError("the store is closed")
+            queue.append(item)
+            self._wake.notify()
+
+    def _ask(self, question: Callable[[Reader], R]) -> R:
+        if self._reader is None:
+            self._reader = SqliteReader(open_reader(self.path))
+        return question(self._reader)
+
+    # On the writer's thread.
+
+    def _write(self) -> None:
+        while True:
+            with self._wake:
+                while not (self._accepts or self._units or self._closing):
+                    self._wake.wait()
+                accepts = list(self._accepts)
+                self._accepts.clear()
+            if not accepts and not self._units:
+                break
+            settled = self._transaction(accepts)
+            try:
+                self._loop.call_soon_threadsafe(_settle, settled)
+            except RuntimeError:  # the loop is gone: nobody waits any more
+                break
+        self._db.close()
+
+    def _transaction(self, accepts: list[_Accept]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
+        began = time.monotonic()
+        settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            if accepts:
+                self._unit.append([entry for accept in accepts for entry in accept.entries])
+                for accept in accepts:
+                    if accept.answered is not None:
+                        self._unit.keep_answer(accept.answered, time.time())
+                    settled.append((accept.future, None, None))
+            while self._units and (time.monotonic() - began < BUDGET_S or not (accepts or settled)):
+                work, future = self._units.popleft()
+                settled.append((future, *self._savepoint(work)))
+            self._unit.write_outcomes()
+            commit = time.monotonic()
+            self._db.execute("COMMIT")
+            self.commits += 1
+            self.commit_seconds += time.monotonic() - commit
+        except sqlite3.Error as problem:
+            error = _translated(problem)
+            self._undo()
+            for accept in accepts:
+                if not any(future is accept.future for future, _, _ in settled):
+                    settled.append((accept.future, None, error))
+            settled = [(future, None, error) for future, _, _ in settled]
+        return settled
+
+    def _savepoint(self, work: Callable[[Unit], Any]) -> tuple[Any, BaseException | None]:
+        self._db.execute("SAVEPOINT unit")
+        try:
+            result = work(self._unit)
+        except sqlite3.Error as problem:
+            if not self._db.in_transaction:
+                raise
+            self._db.execute("ROLLBACK TO unit")
+            self._db.execute("RELEASE unit")
+            return None, _translated(problem)
+        except BaseException as problem:
+            self._db.execute("ROLLBACK TO unit")
+            self._db.execute("RELEASE unit")
+            return None, problem
+        self._db.execute("RELEASE unit")
+        return result, None
+
+    def _undo(self) -> None:
+        self._unit = SqliteUnit(self._db)
+        if self._db.in_transaction:
+            self._db.execute("ROLLBACK")
+
+
+def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
+    for future, result, error in settled:
+        if future.done():
+            continue
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+
+
+def _translated(problem: sqlite3.Error) -> StoreError:
+    code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_FULL:
+        return StorageFull("the disk is full: nothing was accepted")
+    return StoreError(f"the store failed: {problem}")

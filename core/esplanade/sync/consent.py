@@ -1,0 +1,77 @@
+"""The consent law: where a person stands on a purpose, as a function of the set of things ever said about it.
+
+The order in which they arrived does not matter. In words: an opt-out holds unless a grant that may lift it was said later; a
+tie goes to the opt-out; without an opt-out any grant holds; a request that waits for its confirmation is pending, keeps
+the state under it, and counts for nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+from esplanade.model import Regrant
+from esplanade.records import LedgerRow, Person, Standing
+
+Origin = Literal["event", "profile", "import"]
+
+
+def lifts(origin: Origin, method: str | None, evidence: Mapping[str, Any]) -> bool:
+    """Whether a grant from a source may stand over an earlier denial: explicit, with evidence, and no import."""
+    return origin == "event" and method != "import" and bool(evidence)
+
+
+def report_lifts(regrant: Regrant, *, confirmed: bool, said_at: float, denial_acked_at: float) -> bool:
+    """Whether a vendor's grant may stand over an earlier denial, as the operator decided with ``regrant``."""
+    match regrant:
+        case "never":
+            return False
+        case "confirmed":
+            return confirmed
+        case "reported":
+            return confirmed or said_at > denial_acked_at
+
+
+def stand(rows: Iterable[LedgerRow]) -> Standing | None:
+    """Where the person stands on one purpose, given everything said about it; None when that is nothing."""
+    rows = list(rows)
+    denial = max((row for row in rows if row.state == "denied"), key=_order, default=None)
+    grants = [row for row in rows if row.state == "granted" and _counts(row, denial)]
+    under = max(grants, key=_order, default=None) or denial
+    if under is None or under.state == "denied":
+        asked = max((row for row in rows if row.state == "pending" and _counts(row, denial)), key=_order, default=None)
+        if asked is not None:
+            return _standing(asked, under)
+    return _standing(under, None) if under is not None else None
+
+
+def granted(person: Person, purpose: str) -> bool:
+    """Whether there is a recorded grant now. Pending is none, whatever may come of it, unless a grant holds under it."""
+    standing = person.consents.get(purpose)
+    return standing is not None and "granted" in (standing.state, standing.under)
+
+
+def effective(standing: Standing | None) -> Literal["granted", "denied"] | None:
+    """The state that counts for sending: under a pending one, what holds beneath it."""
+    if standing is None:
+        return None
+    return standing.under if standing.state == "pending" else standing.state
+
+
+def _counts(row: LedgerRow, denial: LedgerRow | None) -> bool:
+    return denial is None or (row.lifts and row.said_at > denial.said_at)
+
+
+def _order(row: LedgerRow) -> tuple[float, bool, float, str, str]:
+    return (row.said_at, row.lifts, row.recorded_at, row.source, row.method or "")
+
+
+def _standing(row: LedgerRow, under: LedgerRow | None) -> Standing:
+    return Standing(
+        state=row.state,
+        under=None if under is None or under.state == "pending" else under.state,
+        method=row.method,
+        at=row.said_at,
+        source=row.source,
+        evidence=row.evidence,
+    )

@@ -1,0 +1,65 @@
+"""What an e-mail address is, and when two of them are the same.
+
+An address keeps what was given and compares by its ``key``: the local part in NFC and lower case, ``@``, the domain in
+IDNA's ASCII form and lower case. Plus tags stay: two tags are two addresses. Nothing here asks the DNS.
+"""
+
+import re
+import unicodedata
+from functools import lru_cache
+
+from email_validator import validate_email
+from msgspec import Struct
+
+from esplanade.errors import EventError
+
+_REMEDY = "give one address such as ada@example.com"
+_BLANKS = " \t\r\n\u00a0"
+_MAX_BYTES = 254
+_MAX_SENSIBLE = 1_024
+
+_ATOM = r"[A-Za-z0-9_!#$%&'*+\-/=?^`{|}~]+"
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+([A-Za-z]{{2,63}})\Z")
+# Top-level domains that email-validator refuses as never deliverable.
+_REFUSED_TLDS = frozenset({"arpa", "invalid", "local", "localhost", "onion"})
+
+
+class Address(Struct, frozen=True, array_like=True):
+    """An e-mail address: ``given`` as it was written, without outer blanks; ``key`` is what it is compared by."""
+
+    given: str
+    key: str
+
+
+def normalise(email: str) -> Address:
+    """The address in a text. Domains under ``.test`` and ``.example``, non-ASCII local parts and IDN domains count too.
+
+    Raises EventError at ``$.email`` when there is none.
+    """
+    return _normalise(email.strip(_BLANKS))
+
+
+@lru_cache(maxsize=65_536)
+def _normalise(given: str) -> Address:
+    if len(given) <= _MAX_BYTES:
+        plain = _PLAIN.match(given)
+        if plain and plain[1].lower() not in _REFUSED_TLDS and "--" not in given:
+            return Address(given, given.lower())
+    return _validated(given)
+
+
+def _validated(given: str) -> Address:
+    """What email-validator makes of it: the law, of which the cheap path above is a proven part."""
+    if not given:
+        raise EventError("$.email", f"the address is empty; {_REMEDY}")
+    if len(given) > _MAX_SENSIBLE:
+        raise EventError("$.email", f"the address is longer than {_MAX_BYTES} bytes; {_REMEDY}")
+    try:
+        found = validate_email(given, check_deliverability=False, test_environment=True, allow_smtputf8=True)
+    except ValueError as why:  # EmailNotValidError, and UnicodeError out of the idna package
+        raise EventError("$.email", f"not an e-mail address: {str(why).rstrip('.')}; {_REMEDY}") from why
+    if "." not in found.ascii_domain:
+        raise EventError("$.email", f"not an e-mail address: the part after the @-sign has no period; {_REMEDY}")
+    local = unicodedata.normalize("NFC", found.local_part.lower())
+    return Address(given, f"{local}@{found.ascii_domain.lower()}")

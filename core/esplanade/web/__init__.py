@@ -1,0 +1,1 @@
+"""The way in over HTTP: events, webhooks, and what operators ask."""

@@ -1,0 +1,107 @@
+"""Vendors' webhooks, ``ANY /hooks/{connector}/{key}``: on disk before the vendor hears 200, and read only later."""
+
+from aiohttp import web
+
+from esplanade.clock import as_datetime
+from esplanade.errors import StoreError
+from esplanade.http.signatures import same
+from esplanade.ingest.shapes import WebhookIn
+from esplanade.model import InboundRequest
+
+from .body import read_raw
+from .port import HubPort
+from .problems import Problem, busy, of_store
+
+MAX_WEBHOOK_BYTES = 1024 * 1024
+_NO_KEY = "there is no such hook"
+_NEVER_KEPT = frozenset({"cookie", "connection", "expect", "te", "transfer-encoding", "upgrade", "keep-alive"})
+
+
+class Hooks:
+    """The route that vendors call."""
+
+    def __init__(self, hub: HubPort) -> None:
+        self._hub = hub
+
+    def routes(self) -> list[web.RouteDef]:
+        """What to serve."""
+        return [web.route("*", "/hooks/{connector}/{key}", self._take)]
+
+    async def _take(self, request: web.Request) -> web.Response:
+        connector = request.match_info["connector"]
+        self._require_key(connector, request.match_info["key"])
+        query = _text(request.raw_path.partition("?")[2])
+        if request.method == "OPTIONS":
+            return _allowed(request)
+        if request.method == "HEAD" or (request.method == "GET" and not query):
+            return web.Response()
+        if self._hub.intake.full():
+            raise busy("webhooks come in faster than they are handled; send this again")
+        received_at = self._hub.clock.time()
+        inbound = InboundRequest(
+            method=request.method,
+            query=query,
+            headers=_headers(request),
+            body=await read_raw(request, MAX_WEBHOOK_BYTES),
+            received_at=as_datetime(received_at),
+        )
+        verified = await self._hub.verify(connector, inbound)
+        if verified is not False:
+            await self._keep(connector, inbound, verified=verified is True)
+        elif request.method != "GET":
+            raise Problem(401, "the signature or token is not this connector's; compare both sides' settings")
+        return web.Response()
+
+    def _require_key(self, connector: str, key: str) -> None:
+        """Raises Problem 404, in the same time whether the connector or the key is wrong."""
+        known = self._hub.hook_keys().get(connector, "")
+        matches = same(_bytes(key), known.encode() or b"\0")
+        config = self._hub.config.connectors.get(connector)
+        if not (matches and known and config is not None and config.enabled):
+            raise Problem(404, _NO_KEY)
+
+    async def _keep(self, connector: str, inbound: InboundRequest, *, verified: bool) -> None:
+        webhook = WebhookIn(
+            method=inbound.method,
+            query=inbound.query,
+            headers=_worth_keeping(inbound.headers) if verified else inbound.headers,
+            body=inbound.body,
+            verified=verified,
+        )
+        try:
+            await self._hub.intake.accept([self._hub.intake.entry_for_webhook(connector, webhook)])
+        except StoreError as why:
+            raise of_store(why) from why
+
+
+def _allowed(request: web.Request) -> web.Response:
+    """What CloudEvents' webhook validation asks before it sends (cloudevents/spec http-webhook.md, section 4)."""
+    headers = {"Allow": "POST, GET, HEAD, OPTIONS"}
+    origin = request.headers.get("WebHook-Request-Origin")
+    if origin is not None:
+        headers["WebHook-Allowed-Origin"] = origin
+    return web.Response(headers=headers)
+
+
+def _headers(request: web.Request) -> dict[str, str]:
+    """All headers but those of the connection and cookies; names in lower case, repeated ones joined."""
+    found: dict[str, str] = {}
+    for name, value in request.headers.items():
+        lower = name.lower()
+        if lower not in _NEVER_KEPT:
+            found[lower] = f"{found[lower]}, {_text(value)}" if lower in found else _text(value)
+    return found
+
+
+def _worth_keeping(headers: dict[str, str]) -> dict[str, str]:
+    """Without credentials, once they have done their work."""
+    return {name: value for name, value in headers.items() if "authorization" not in name and "token" not in name}
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(raw: str) -> str:
+    """Text without the lone surrogates by which the HTTP library marks bytes that are not UTF-8."""
+    return raw if raw.isascii() else _bytes(raw).decode("utf-8", "replace")

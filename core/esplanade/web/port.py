@@ -1,0 +1,75 @@
+"""What the web asks of the hub that it serves."""
+
+from collections.abc import Mapping
+from typing import Protocol
+
+from msgspec import Struct
+
+from esplanade.clock import Clock
+from esplanade.config.model import Config
+from esplanade.ingest.accept import Intake
+from esplanade.model import CheckResult, Discovery, InboundRequest
+from esplanade.records import DeliveryFilter
+from esplanade.store.port import Store
+from esplanade.views import ConnectorFacts
+
+__all__ = ["ConnectorFacts", "HubPort", "PullSummary"]
+
+
+class PullSummary(Struct, frozen=True, kw_only=True):
+    """What a pull read and what of it was new."""
+
+    pages: int
+    read: int
+    changed: int
+
+
+class HubPort(Protocol):
+    """The running hub."""
+
+    @property
+    def config(self) -> Config:
+        """Replaced as a whole when the file is read again."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The store of this hub."""
+        ...
+
+    @property
+    def intake(self) -> Intake:
+        """The gate of this hub."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of this hub."""
+        ...
+
+    @property
+    def ready(self) -> bool:
+        """Whether events are taken and delivered."""
+        ...
+
+    def connectors(self) -> list[ConnectorFacts]: ...
+    def hook_keys(self) -> Mapping[str, str]:
+        """The unguessable part of each connector's hook URL."""
+        ...
+
+    async def verify(self, connector: str, request: InboundRequest) -> bool | None:
+        """Whether a webhook is the vendor's; None when that cannot be told just now, so it is verified before use."""
+        ...
+
+    async def pause(self, connector: str, reason: str) -> None: ...
+    async def resume(self, connector: str) -> None: ...
+    async def pull(self, connector: str) -> PullSummary:
+        """Pull now. Raises DeliveryError, PluginError; NotImplementedError when the plugin has no pull."""
+        ...
+
+    async def discover(self, connector: str) -> Discovery:
+        """What the account offers. Raises as ``pull`` does."""
+        ...
+
+    async def check(self, connector: str) -> CheckResult: ...
+    async def replay(self, wanted: DeliveryFilter, *, force: bool) -> int: ...

@@ -1,0 +1,1 @@
+"""SparkLoop, the referral platform, as an Esplanade connector. Begin with ``plugin.py``."""

@@ -31,6 +31,9 @@ class HeaderAuth(Struct, frozen=True, kw_only=True):
     name: str
     value: str
 
+    def __repr__(self) -> str:
+        return f"HeaderAuth(name={self.name!r}, value=***)"
+
 
 class OAuth2ClientCredentials(Struct, frozen=True, kw_only=True):
     """OAuth2 client credentials: one token for all callers, renewed early, asked anew once after a 401."""
@@ -40,6 +43,9 @@ class OAuth2ClientCredentials(Struct, frozen=True, kw_only=True):
     client_secret: str
     scope: str | None = None
     early_s: float = 60.0
+
+    def __repr__(self) -> str:
+        return f"OAuth2ClientCredentials(token_url={self.token_url!r}, client_id={self.client_id!r}, client_secret=***)"
 
 
 Auth: TypeAlias = HeaderAuth | OAuth2ClientCredentials

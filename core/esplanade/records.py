@@ -118,6 +118,8 @@ class Remote(Struct, kw_only=True):
     """The audiences in which the hub itself put the person here, and which it may therefore take them out of."""
     sent: dict[str, list[Clocked]] = field(default_factory=dict)
     """Values sent lately per ``field:``, ``consent:`` or ``audience:`` key, for telling echoes."""
+    confirmed: list[str] = field(default_factory=list)
+    """Fields whose last write the vendor has reported back whole: what comes after that is no cut value."""
     asked: dict[str, Held | None] = field(default_factory=dict)
     """Purposes the vendor was asked to have confirmed, with what it held before."""
     rejected: dict[str, Value] = field(default_factory=dict)

@@ -14,12 +14,14 @@ from msgspec import Struct
 
 from .clock import Clock, as_datetime
 from .context import Log
-from .errors import DeliveryError, StoreError
+from .errors import EsplanadeError
 from .store.port import Store
 from .values import Duration
 
 _BACKWARDS = 400
 """How many moments of a cron expression are walked through at most to find the last missed one."""
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_DAY = rf"[0-7]|{'|'.join(_DAYS)}"
 
 
 class Timing:
@@ -57,12 +59,25 @@ class Timing:
 
 
 def _named_weekdays(expression: str) -> str:
-    """Cron counts weekdays from Sunday, APScheduler from Monday: names mean the same to both."""
-    *rest, weekdays = expression.split()
-    names = ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "sun")
-    steps = re.split(r"(/\d+)", weekdays)
-    named = [part if part.startswith("/") else re.sub(r"[0-7]", lambda day: names[int(day[0])], part) for part in steps]
-    return " ".join([*rest, "".join(named)])
+    """Cron counts weekdays from Sunday, APScheduler from Monday: the days' names, one by one, mean the same to both."""
+    *rest, weekdays = expression.lower().split()
+    if weekdays == "*":
+        return expression
+    days: set[int] = set()
+    for part in weekdays.split(","):
+        found = re.fullmatch(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(\d+))?", part)
+        if found is None:
+            return expression  # none of cron's: APScheduler says so
+        first, last, step = found.groups()
+        begin = _day(first) if first else 0
+        end = _day(last) if last else (6 if step or not first else begin)
+        end += 7 * (end < begin)  # 5-0 and fri-sun go on over the end of the week
+        days.update(day % 7 for day in range(begin, end + 1, max(int(step or 1), 1)))
+    return " ".join([*rest, ",".join(_DAYS[day] for day in sorted(days))])
+
+
+def _day(word: str) -> int:
+    return int(word) if word.isdigit() else _DAYS.index(word)
 
 
 class Job(Struct, kw_only=True):
@@ -82,6 +97,7 @@ class Schedule:
         self._clock = clock
         self._log = log
         self._scheduler = AsyncIOScheduler(timezone=UTC)
+        self._jobs: dict[tuple[str, str], Job] = {}
         self._next: dict[tuple[str, str], float] = {}
 
     async def start(self, jobs: list[Job]) -> None:
@@ -92,6 +108,7 @@ class Schedule:
     async def replace(self, jobs: list[Job]) -> None:
         """Forget the jobs there were, and take these."""
         self._scheduler.remove_all_jobs()
+        self._jobs = {(job.connector, job.name): job for job in jobs}
         self._next.clear()
         for job in jobs:
             await self._begin(job)
@@ -112,7 +129,7 @@ class Schedule:
             return False
         try:
             await job.action()
-        except (DeliveryError, StoreError) as problem:
+        except EsplanadeError as problem:
             self._log.error("job_failed", connector=job.connector, job=job.name, error=str(problem))
         except Exception as problem:
             self._log.error("job_failed", connector=job.connector, job=job.name, error=type(problem).__name__)
@@ -128,6 +145,9 @@ class Schedule:
         self._ring_at(job, missed if missed is not None else job.timing.next_after(now))
 
     def _ring_at(self, job: Job, slot: float) -> None:
+        if slot == float("inf"):  # a date that never comes, such as the 30th of February
+            self._next.pop((job.connector, job.name), None)
+            return
         self._next[job.connector, job.name] = slot
         wait = max(slot - self._clock.time(), 0.0)
         self._scheduler.add_job(
@@ -144,4 +164,6 @@ class Schedule:
         try:
             await self.tick(job, slot)
         finally:
-            self._ring_at(job, job.timing.next_after(max(self._clock.time(), slot)))
+            current = self._jobs.get((job.connector, job.name))  # a reload may have changed it, or taken it away
+            if current is not None:
+                self._ring_at(current, current.timing.next_after(max(self._clock.time(), slot)))

@@ -3,88 +3,83 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from esplanade.clock import SystemClock
+from esplanade.config import ConnectorConfig
+from esplanade.connector import Connector
 from esplanade.context import Context
 from esplanade.errors import PluginLoadError
 
 from .operator import OperationError
 
 if TYPE_CHECKING:
-    from esplanade.connector import Connector
     from esplanade.runtime import Loaded
+    from esplanade.testing.twin import Twin
 
 
 @asynccontextmanager
 async def alone(loaded: Loaded, name: str) -> AsyncIterator[tuple[Connector[Any], Context]]:
     """A connector and its context within a block, with a fresh twin when that is what the configuration asks for.
 
-    Raises OperationError when its plugin could not be loaded.
+    Raises OperationError when its plugin cannot be loaded or started.
     """
     from esplanade.http.session import Session
     from esplanade.http.ssrf import EgressGuard
     from esplanade.testing.harness import MemoryKeyValue
 
-    config = loaded.config.connectors[name]
+    config, hub = loaded.config.connectors[name], loaded.config.hub
     plugin = loaded.plugins[config.plugin]
     if isinstance(plugin, PluginLoadError):
         raise OperationError(f"connector {name} cannot run: {plugin}")
-    settings, exempt, twin = config.settings, [], None
-    if config.twin:
-        twin = await _twin(plugin, loaded, name)
-        settings, exempt = twin.rewired(settings), [twin.origin]
-    connector = plugin(settings)
     log = structlog.get_logger("esplanade.connector").bind(connector=name)
     clock = SystemClock()
-    session = Session(
-        connector.endpoint(),
-        connector=name,
-        timeout_s=config.timeout,
-        guard=EgressGuard(loaded.config.hub.egress.allow, exempt=exempt),
-        clock=clock,
-        log=log,
-    )
-    try:
-        yield (
-            connector,
-            Context(
-                connector=name,
-                http=session,
-                kv=MemoryKeyValue(),
-                log=log,
-                clock=clock,
-                fields=config.fields,
-                consents=config.consents,
-                audiences=config.audiences,
-                triggers=config.triggers,
-                language=loaded.config.hub.language,
-                timezone=loaded.config.hub.timezone,
-            ),
+    async with AsyncExitStack() as stack:
+        settings, exempt = config.settings, []
+        if config.twin:
+            twin = _twin(plugin, config)
+            stack.push_async_callback(twin.stop)
+            exempt.append(await twin.start())
+            settings = twin.rewired(settings)
+        try:
+            connector = plugin(settings)
+            endpoint = connector.endpoint()
+        except Exception as problem:
+            what = f"its plugin {config.plugin} raised {type(problem).__name__}: {problem}"
+            raise OperationError(f"connector {name} cannot run: {what}") from problem
+        guard = EgressGuard(hub.egress.allow, exempt=exempt)
+        session = Session(endpoint, connector=name, timeout_s=config.timeout, guard=guard, clock=clock, log=log)
+        stack.push_async_callback(session.close)
+        context = Context(
+            connector=name,
+            http=session,
+            kv=MemoryKeyValue(),
+            log=log,
+            clock=clock,
+            fields=config.fields,
+            consents=config.consents,
+            audiences=config.audiences,
+            triggers=config.triggers,
+            language=hub.language,
+            timezone=hub.timezone,
         )
-    finally:
-        await session.close()
-        if twin is not None:
-            await twin.stop()
+        yield connector, context
 
 
-async def _twin(plugin: type[Connector[Any]], loaded: Loaded, name: str) -> Any:
+def _twin(plugin: type[Connector[Any]], config: ConnectorConfig) -> Twin[Any]:
     from esplanade.testing.twin import Furnishing
 
-    config = loaded.config.connectors[name]
     made = plugin.twin()
     if made is None:
-        raise OperationError(
-            f"connector {name} asks for a twin, and the plugin {config.plugin} has none; remove `twin: true`"
-        )
+        what = f"connector {config.name} asks for a twin, and the plugin {config.plugin} has none"
+        raise OperationError(f"{what}; set `twin: false`")
     twin = made(config.settings)
-    await twin.start()
     twin.furnish(
         Furnishing(
-            fields=sorted(config.fields.values()),
+            fields=list(config.fields.values()),
             consents=config.consents,
             audiences=config.audiences,
             triggers=config.triggers,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from esplanade.config import Config
 
 PATIENCE_S = 600.0
-"""How long an import waits for a hub that is behind before it gives up."""
+"""How long sending waits for a hub that is behind before it gives up."""
 _WAIT_S = 30.0
 _PATHS: dict[Kind, str] = {"profile": "/v1/profiles", "consent": "/v1/consents", "trigger": "/v1/triggers"}
 _NDJSON = "application/x-ndjson"
@@ -55,17 +55,12 @@ class RunningHub:
 
     async def send(self, source: str, kind: Kind, items: Sequence[bytes]) -> Taken:
         token = self._config.sources[source].token.reveal()
-        return self._taken(await self._call("POST", _PATHS[kind], token=token, data=b"\n".join(items), form=_NDJSON))
+        body = b"\n".join(items)
+        return await self._patiently(lambda: self._call("POST", _PATHS[kind], token=token, data=body, form=_NDJSON))
 
     async def take_people(self, items: Sequence[bytes]) -> Taken:
-        waited = 0.0
-        while True:
-            answer = await self._admin("POST", "/v1/import", data=b"\n".join(items), form=_NDJSON)
-            if answer.status not in {429, 503} or _problem(answer).endswith("storage-full") or waited >= PATIENCE_S:
-                return self._taken(answer)
-            delay = min(_retry_after(answer), _WAIT_S)
-            waited += max(delay, 1.0)
-            await asyncio.sleep(delay)
+        body = b"\n".join(items)
+        return await self._patiently(lambda: self._admin("POST", "/v1/import", data=body, form=_NDJSON))
 
     async def pause(self, connector: str) -> None:
         await self._connector(connector, "pause")
@@ -73,7 +68,7 @@ class RunningHub:
     async def resume(self, connector: str) -> None:
         await self._connector(connector, "resume")
 
-    async def pull(self, connector: str) -> Pulled:
+    async def pull(self, connector: str, said: Callable[[str], None]) -> Pulled:
         return msgspec.convert(await self._connector(connector, "pull") or {}, Pulled)
 
     async def replay(self, wanted: Wanted, *, force: bool) -> int:
@@ -97,6 +92,17 @@ class RunningHub:
         return None if answer.status in {404, 405} else self._good(answer)
 
     # Below.
+
+    async def _patiently(self, ask: Callable[[], Awaitable[Answer]]) -> Taken:
+        """Ask again for as long as the hub says that it is behind."""
+        waited = 0.0
+        while True:
+            answer = await ask()
+            if answer.status not in {429, 503} or _problem(answer).endswith("storage-full") or waited >= PATIENCE_S:
+                return self._taken(answer)
+            delay = min(_retry_after(answer), _WAIT_S)
+            waited += max(delay, 1.0)
+            await asyncio.sleep(delay)
 
     async def _connector(self, connector: str, verb: str) -> Any:
         return self._good(await self._admin("POST", f"/v1/connectors/{quote(connector)}/{verb}"))

@@ -14,12 +14,11 @@ from msgspec import Struct
 
 from esplanade.ingest.importer import MAX_LINE_BYTES, REJECTED, Columns, ImportFileError, People, Row, form_of
 
+from .operator import batches
+
 if TYPE_CHECKING:
     from .operator import Operator
     from .progress import Progress
-
-BATCH_ROWS = 500
-BATCH_BYTES = 4 * 1024 * 1024
 
 
 class Counts(Struct, kw_only=True):
@@ -98,29 +97,26 @@ async def import_people(source: Source, columns: Columns, operator: Operator, pr
     people = source.people(columns)
     rejects = Rejects(source.path, people.header)
     try:
-        batch: list[tuple[Row, bytes]] = []
-        size = 0
-        for row in people:
-            counts.rows += 1
-            if row.event is None:
-                counts.rejected += 1
-                rejects.add(row, row.reason)
-                continue
-            item = msgspec.json.encode(row.event)
-            if batch and (len(batch) == BATCH_ROWS or size + len(item) > BATCH_BYTES):
-                await _send(batch, operator, counts, rejects)
-                progress.at(source.read, f"{counts.accepted + counts.rejected} rows")
-                batch, size = [], 0
-            batch.append((row, item))
-            size += len(item)
-        if batch:
+        for batch in batches(_good(people, counts, rejects), lambda one: len(one[1])):
             await _send(batch, operator, counts, rejects)
-        progress.at(source.size, f"{counts.accepted + counts.rejected} rows")
+            progress.at(source.read, f"{counts.accepted + counts.rejected} rows")
+        progress.at(source.size, f"{counts.rows} rows")
     except ImportFileError as problem:
         raise ImportFileError(f"{source.path}: {problem}; {counts.accepted} rows before it were taken") from None
     finally:
         counts.rejected_file = rejects.close()
     return counts
+
+
+def _good(people: People, counts: Counts, rejects: Rejects) -> Iterator[tuple[Row, bytes]]:
+    """The rows that are events, as JSON; the others are written down."""
+    for row in people:
+        counts.rows += 1
+        if row.event is None:
+            counts.rejected += 1
+            rejects.add(row, row.reason)
+        else:
+            yield row, msgspec.json.encode(row.event)
 
 
 async def _send(batch: list[tuple[Row, bytes]], operator: Operator, counts: Counts, rejects: Rejects) -> None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct, field
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from esplanade.records import DeliveryFilter
 
     from .session import Session
+
+
+BATCH_ITEMS = 500
+BATCH_BYTES = 4 * 1024 * 1024
+T = TypeVar("T")
 
 
 class OperationError(EsplanadeError):
@@ -86,7 +91,10 @@ class Operator(Protocol):
 
     async def pause(self, connector: str) -> None: ...
     async def resume(self, connector: str) -> None: ...
-    async def pull(self, connector: str) -> Pulled: ...
+    async def pull(self, connector: str, said: Callable[[str], None]) -> Pulled:
+        """Read everything the vendor holds; ``said`` hears how far it has come, where that can be told."""
+        ...
+
     async def replay(self, wanted: Wanted, *, force: bool) -> int: ...
 
 
@@ -122,6 +130,20 @@ async def operator(session: Session) -> AsyncIterator[Operator]:
 
     async with own_hub(session.loaded) as own:
         yield own
+
+
+def batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:
+    """What goes in together: at most 500 items and 4 MiB, of which an item has ``size`` bytes."""
+    batch: list[T] = []
+    total = 0
+    for item in items:
+        if batch and (len(batch) == BATCH_ITEMS or total + size(item) > BATCH_BYTES):
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += size(item)
+    if batch:
+        yield batch
 
 
 def moment(text: str) -> datetime:

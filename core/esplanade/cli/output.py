@@ -36,12 +36,13 @@ class Output:
         first = True
         for part in parts:
             if isinstance(part, str):
-                click.echo(printable(part) if part else "")
+                click.echo(printable(part))
+                first = False
             elif part.rows:
                 if part.title:
                     click.echo(("" if first else "\n") + part.title)
                 _show_table(part)
-            first = False
+                first = False
 
 
 def talk(text: str) -> None:
@@ -92,6 +93,7 @@ def _show_table(table: Table) -> None:
 
 
 def _show_rich(table: Table) -> bool:
+    """Draw a table; False when that cannot be done here."""
     try:
         from rich import box
         from rich.console import Console
@@ -102,10 +104,13 @@ def _show_rich(table: Table) -> bool:
     drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
     right = _numeric(table)
     for at, name in enumerate(table.columns):
-        drawn.add_column(Text(name), justify="right" if at in right else "left", overflow="fold")
+        drawn.add_column(Text(name), justify="right" if at in right else "left", no_wrap=True)
     for row in table.rows:
         drawn.add_row(*(Text(cell(each)) for each in row))
-    Console(highlight=False).print(drawn)  # follows NO_COLOR by itself
+    console = Console(highlight=False)  # follows NO_COLOR by itself
+    if console.measure(drawn, options=console.options.update(width=10_000)).maximum > console.width:
+        return False  # a drawn table would cut what does not fit
+    console.print(drawn)
     return True
 
 

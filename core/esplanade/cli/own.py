@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from esplanade.errors import DeliveryError
 from esplanade.ingest.accept import IMPORT, Admission
 from esplanade.model import KINDS, Kind
 
@@ -50,18 +51,21 @@ class OwnHub:
         return await self._commit(admission)
 
     async def pause(self, connector: str) -> None:
-        await self._hub.pause(connector, "operator")
+        await self._hub.pause(connector, "by hand")
 
     async def resume(self, connector: str) -> None:
         await self._hub.resume(connector)
 
-    async def pull(self, connector: str) -> Pulled:
+    async def pull(self, connector: str, said: Callable[[str], None]) -> Pulled:
         if self._hub.config.connectors[connector].twin:
             # A twin of our own would be empty, and all whom the hub knows there would count as gone.
             raise OperationError(
                 f"connector {connector} has a twin for its vendor, which lives in the hub; start `esplanade run`"
             )
-        found = await self._hub.pull(connector)
+        try:
+            found = await self._hub.pull(connector, lambda done: said(f"{done.pages} pages, {done.read} people"))
+        except DeliveryError as problem:
+            raise OperationError(f"connector {connector}: {type(problem).__name__}: {problem}") from None
         return Pulled(pages=found.pages, read=found.read, changed=found.changed)
 
     async def connectors(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -72,3 +72,22 @@ def progress(title: str, total: int, *, silent: bool) -> Iterator[Progress]:
                 bars.update(task, completed=done, note=note)
 
         yield Bar()
+
+
+@contextmanager
+def waiting(title: str, *, silent: bool) -> Iterator[Callable[[str], None]]:
+    """Show within the block that something goes on whose end cannot be told; call it with how far it has come."""
+    if silent:
+        yield lambda _: None
+        return
+    if is_terminal(sys.stderr):
+        try:
+            from rich.console import Console
+        except ImportError:
+            pass
+        else:
+            with Console(stderr=True).status(title) as status:
+                yield lambda note: status.update(f"{title}: {note}")
+            return
+    talk(f"{title} …")
+    yield lambda _: None

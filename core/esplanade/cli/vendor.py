@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from esplanade.connector import methods_of
-from esplanade.errors import AuthenticationError, DeliveryError, EsplanadeError, PluginError
+from esplanade.errors import AuthenticationError, DeliveryError, EsplanadeError
 from esplanade.model import CheckResult
 
 from .alone import alone
@@ -50,8 +50,12 @@ async def discover(session: Session, name: str) -> Any:
             return msgspec.to_builtins(await asyncio.wait_for(connector.discover(context), limit))
         except TimeoutError:
             raise OperationError(f"connector {name}: no answer within {limit:g} s") from None
-        except (DeliveryError, PluginError) as problem:
+        except DeliveryError as problem:
             raise OperationError(f"connector {name}: {type(problem).__name__}: {problem}") from None
+        except Exception as problem:
+            raise OperationError(
+                f"connector {name}: the plugin raised {type(problem).__name__}: {problem}"
+            ) from problem
 
 
 async def check_all(session: Session) -> list[dict[str, Any]]:
@@ -80,5 +84,5 @@ async def _check(session: Session, name: str) -> CheckResult:
         return CheckResult(status="bad-credentials", detail=str(problem))
     except EsplanadeError as problem:
         return CheckResult(status="vendor-down", detail=str(problem))
-    except Exception as problem:
+    except Exception as problem:  # noqa: BLE001 - a plugin may raise anything, and the others are checked all the same
         return CheckResult(status="vendor-down", detail=f"the plugin raised {type(problem).__name__}: {problem}")

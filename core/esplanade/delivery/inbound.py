@@ -24,6 +24,8 @@ from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, judge
 
 _webhook = msgspec.msgpack.Decoder(WebhookIn).decode
 _encode = msgspec.msgpack.Encoder().encode
+_report = msgspec.msgpack.Decoder(ReportIn).decode
+_happening = msgspec.msgpack.Decoder(HappeningIn).decode
 
 Reads = Callable[[InboundRequest, Context], Awaitable[list[Inbound]]]
 Verifies = Callable[[InboundRequest, Context], Awaitable[bool]]
@@ -80,6 +82,8 @@ class InboundDesk:
             result = Outcome()
         except Exception as problem:
             result = problem
+        except SystemExit:  # asyncio would let it end the hub
+            result = PluginError("the plugin raised SystemExit")
         return self._judge(result, delivery), said
 
     def overdue(self, work: Work) -> Verdict:
@@ -140,6 +144,9 @@ class InboundDesk:
         unit.save_delivery(delivery)
         label = type(one.verdict).__name__.lower()
         unit.add_attempt(Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error))
+        if error is not None:
+            held = unit.connector_state(self.connector.name)
+            unit.save_connector_state(msgspec.structs.replace(held, last_error=error, last_error_at=now))
         return len(one.yields) if isinstance(one.verdict, Done) else 0
 
 
@@ -162,7 +169,15 @@ def report_body(report: Report, *, read_at: float, pulled: bool) -> ReportIn:
 
 
 def entry(connector: str, said: Inbound, body: ReportIn | HappeningIn, now: float) -> Entry:
-    """What a connector said as a journal entry; the vendor's own event id makes a repeat count once."""
+    """What a connector said as a journal entry; the vendor's own event id makes a repeat count once.
+
+    Raises PluginError for what the fold could not read again.
+    """
+    try:
+        encoded = _encode(body)
+        _report(encoded) if isinstance(body, ReportIn) else _happening(encoded)
+    except (msgspec.MsgspecError, TypeError, OverflowError) as problem:
+        raise PluginError(f"the plugin gave a {type(said).__name__} that is none: {problem}") from None
     if said.event_id is not None:
         digest = hashlib.blake2b(f"{connector}\0{_name(said)}\0{said.event_id}".encode(), digest_size=16).hexdigest()
     else:
@@ -172,7 +187,7 @@ def entry(connector: str, said: Inbound, body: ReportIn | HappeningIn, now: floa
         origin=connector,
         id=f"e-{digest}",
         at=now,
-        body=_encode(body),
+        body=encoded,
         dedupe=said.event_id is not None,
     )
 

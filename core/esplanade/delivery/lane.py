@@ -16,6 +16,10 @@ from .desk import Desk, Finished, Round, Work
 from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict
 
 STORE_RETRY_S = 1.0
+LAST_WORD_S = 0.5
+"""How long calls that are given up when the hub stops may take to notice."""
+LINGER_S = 0.002
+"""How long a busy lane waits for more calls to end, so that one visit to the store serves several."""
 GRACE_SWEEPS = 2
 """How many sweeps a cancelled call may take to end before its place is given away."""
 
@@ -77,7 +81,7 @@ class Lane:
         self._woken.set()
 
     async def quiet(self) -> None:
-        """Return once nothing is due and nothing is under way."""
+        """Return once nothing is under way, and nothing is due or the lane is paused."""
         self.wake()
         await self._quiet.wait()
 
@@ -87,6 +91,8 @@ class Lane:
         if recovered:
             self._log.warning("recovered", lane=self.name, deliveries=recovered)
         while True:
+            if self._is_busy():
+                await asyncio.sleep(LINGER_S)
             self._woken.clear()
             try:
                 await self._visit()
@@ -94,16 +100,32 @@ class Lane:
                 self._log.error("lane_store_failed", lane=self.name, error=str(problem))
                 await self._clock.sleep(STORE_RETRY_S)
                 continue
+            except Exception as problem:  # a lane that ended would keep its work for ever, and nobody would know
+                self._log.error("lane_failed", lane=self.name, error=type(problem).__name__)
+                await self._clock.sleep(STORE_RETRY_S)
+                continue
             if self._draining and not self._calls and not self._finished:
                 self._drained.set()
             if not self._woken.is_set():
                 await self._rest()
+
+    def _is_busy(self) -> bool:
+        """Whether more than half of the places are taken and only few calls have ended since the last visit."""
+        return len(self._calls) * 2 > self._concurrency and len(self._finished) * 4 < self._concurrency
 
     async def drain(self) -> None:
         """Start nothing more and return once everything under way is settled."""
         self._draining = True
         self._woken.set()
         await self._drained.wait()
+
+    async def abandon(self) -> None:
+        """Cancel what did not end in time; the next start finds it claimed."""
+        tasks = [call.task for call in self._calls.values()]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_WORD_S)
 
     def sweep(self) -> None:
         """Cancel calls that take too long; give up on those that do not end even then."""
@@ -131,7 +153,7 @@ class Lane:
         busy = set(self._calls)
         try:
             round_ = await self._store.run(lambda unit: self._desk.round(unit, finished, want, busy, now))
-        except StoreError:
+        except Exception:
             self._finished[:0] = finished
             self._due = True
             raise
@@ -171,32 +193,40 @@ class Lane:
             self._end(call, verdict, yields)
 
     def _end(self, call: _Call, verdict: Verdict, yields: list[object]) -> None:
+        self._feel(verdict)
         took_s = self._clock.monotonic() - call.began_mono
         self._finished.append(
             Finished(work=call.work, verdict=verdict, began_at=call.began_at, took_s=took_s, yields=yields)
         )
         self._woken.set()
 
+    def _feel(self, verdict: Verdict) -> None:
+        """What a verdict says about the vendor counts at once, before anything more is claimed."""
+        match verdict:
+            case RetryAt(error=error) | Park(error=error) | Reject(reason="gave-up", error=error):
+                self.breaker.failed(self._clock.time())
+                self._ails(error)
+            case Done() | Reject():
+                self.breaker.succeeded()
+                self._recovered()
+            case Pause():
+                self.breaker.succeeded()
+                self.paused = True
+
     def _after(self, one: Finished) -> None:
-        """The breaker, the log, and the pause that follow from a verdict once it is on disk."""
+        """The log, and the pause, that follow from a verdict once it is on disk."""
         now = self._clock.time()
         self._due = True
         fields = {"lane": self.name, "delivery": one.work.delivery, "took_ms": round(one.took_s * 1000, 1)}
         match one.verdict:
             case Done(outcome=outcome):
-                self.breaker.succeeded()
-                self._recovered()
                 self._log.debug("delivered", outcome=outcome.status, **fields)
             case RetryAt(at=at, error=error):
-                self.breaker.failed(now)
                 self._next_due_at = min(at, self._next_due_at or at)
-                self._ails(error)
                 self._log.debug("retried", error=error, retry_in_s=round(at - now, 3), **fields)
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
-                self.breaker.succeeded()
                 self._log.warning("not_delivered", reason=reason, error=error, **fields)
             case Pause():
-                self.breaker.succeeded()
                 self.paused = True
                 self._on_pause(one.verdict)
 
@@ -212,8 +242,8 @@ class Lane:
         """Wait for a wake, for the next due moment, or for the breaker."""
         if self._finished:
             return
-        idle = not self._calls and not self._due and not self._is_time(self._clock.time())
-        if idle or self.paused or self._draining:
+        idle = not self._due and not self._is_time(self._clock.time())
+        if not self._calls and (idle or self.paused or self._draining):
             self._quiet.set()
         until = self._alarm()
         if until is None:

@@ -17,12 +17,14 @@ from esplanade.model import Outcome
 from esplanade.records import Attempt, ConnectorState, Delivery, Note, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import merge
-from esplanade.sync.plan import Send, Skip, TriggerBody, plan, sent_values
+from esplanade.sync.plan import Plan, Send, Skip, TriggerBody, plan, sent_values
 
 from .desk import Finished, Round, Work
 from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, judge
 
 _trigger = msgspec.msgpack.Decoder(TriggerBody).decode
+_encode = msgspec.msgpack.Encoder().encode
+_outcome = msgspec.msgpack.Decoder(Outcome).decode
 
 Hook = Callable[[Any, Context], Awaitable[Any]]
 
@@ -110,11 +112,14 @@ class OutboundDesk:
         remote = unit.remote(person.id, self.lane)
         body = _trigger(delivery.payload) if delivery.kind == "trigger" else None
         world = self._world()
-        decided = (
-            plan(delivery, person, remote, self.connector, read_only=world.hidden(self.lane), now=now, trigger=body)
-            if person.email
-            else Skip(reason="no-email")
-        )
+        decided: Plan
+        if not person.email:
+            decided = Skip(reason="no-email")
+        elif delivery.kind not in self.connector.receives:  # queued before a reload took it away
+            decided = Skip(reason="not-mapped", detail=f"{self.lane} no longer receives this kind")
+        else:
+            hidden = world.hidden(self.lane)
+            decided = plan(delivery, person, remote, self.connector, read_only=hidden, now=now, trigger=body)
         if isinstance(decided, Skip):
             self._finish(unit, delivery, now, outcome="expired" if decided.reason == "expired" else "unchanged")
             unit.note(self._note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
@@ -139,6 +144,8 @@ class OutboundDesk:
             result = await self._call(delivery.kind, send.event)
         except Exception as problem:
             result = problem
+        except SystemExit:  # asyncio would let it end the hub
+            result = PluginError("the plugin raised SystemExit")
         return self._judge(result, delivery), []
 
     def overdue(self, work: Work) -> Verdict:
@@ -158,7 +165,10 @@ class OutboundDesk:
                 raise result
         if not isinstance(result, Outcome):
             raise PluginError(f"on_{kind} must return an Outcome, not {type(result).__name__}")
-        return result
+        try:  # what is no Outcome in its parts could be written into the base, and never be read again
+            return _outcome(_encode(result))
+        except (msgspec.MsgspecError, TypeError, OverflowError) as problem:
+            raise PluginError(f"on_{kind} returned an Outcome that is none: {problem}") from None
 
     def _judge(self, result: Outcome | Exception, delivery: Delivery) -> Verdict:
         now = self._clock.time()
@@ -180,6 +190,8 @@ class OutboundDesk:
                 label = outcome.status
             case RetryAt(at=at, error=error, base_unknown=unknown):
                 label = "retried"
+                if delivery.urgency == 0 and delivery.rev != one.work.rev:
+                    at = now  # an opt-out came in meanwhile, which waits only for the call that was under way
                 delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
                 if unknown:
                     self._lose_base(unit, delivery)
@@ -200,6 +212,10 @@ class OutboundDesk:
                 self._pause(unit, state, error, now)
         attempt = Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error)
         unit.add_attempt(attempt)
+        if error is not None:
+            unit.save_connector_state(
+                msgspec.structs.replace(unit.connector_state(self.lane), last_error=error, last_error_at=now)
+            )
 
     def _acknowledge(self, unit: Unit, delivery: Delivery, send: Send, outcome: Outcome, now: float) -> None:
         """base := what was acknowledged."""
@@ -251,7 +267,7 @@ class OutboundDesk:
         unit.release(self.lane, delivery.person or 0, now)
 
     def _refused(self, unit: Unit, delivery: Delivery, send: Send, rev: int, now: float) -> None:
-        if delivery.kind == "profile" and delivery.state == "dead":
+        if delivery.kind == "profile" and delivery.reason == "rejected":
             remote = unit.remote(delivery.person or 0, self.lane)
             if remote is not None:
                 remote.rejected.update(send.fields)
@@ -273,10 +289,7 @@ class OutboundDesk:
     def _pause(self, unit: Unit, state: Literal["auth", "gone"], error: str, now: float) -> None:
         held = unit.connector_state(self.lane)
         if held.state == "ok":
-            paused = ConnectorState(
-                name=self.lane, state=state, reason=error, since=now, last_error=error, last_error_at=now
-            )
-            unit.save_connector_state(paused)
+            unit.save_connector_state(ConnectorState(name=self.lane, state=state, reason=error, since=now))
 
     def _note(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import hashlib
 import math
 import os
 from collections.abc import Callable
@@ -14,13 +16,13 @@ from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Connector
 from esplanade.context import Context, Log
-from esplanade.errors import EventError
+from esplanade.errors import EventError, PermanentError, PluginError
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.reports import differs
 from esplanade.ingest.shapes import ReportIn
 from esplanade.ingest.world import World
 from esplanade.model import Page, PersonRef, Report
-from esplanade.records import Entry, Person
+from esplanade.records import Entry, Person, Remote
 from esplanade.store.port import Store, Unit
 from esplanade.sync.identity import normalise
 
@@ -77,16 +79,24 @@ class Puller:
         self._clock = clock
         self._log = log
         self._alert = alert
+        self._turn = asyncio.Lock()
 
     async def pull(self, progress: Callable[[PullResult], None] = lambda _: None) -> PullResult:
-        """Read everything, from where an interrupted pull stopped. Raises the plugin's delivery errors."""
+        """Read everything, from where an interrupted pull stopped. Raises the plugin's delivery errors.
+
+        One at a time: two would take each other's marks of whom they have seen, and then miss people who are there.
+        """
+        async with self._turn:
+            return await self._pull(progress)
+
+    async def _pull(self, progress: Callable[[PullResult], None]) -> PullResult:
         name = self._connector.name
         saved = await self._load()
         result = PullResult()
         while not saved.read:
             await self._intake.wait_for_room()
             read_at = self._clock.time()
-            page = await self._plugin.pull(saved.cursor, self._ctx)
+            page = await self._page(saved.cursor)
             saved.cursor, saved.covers = page.cursor, sorted({*saved.covers, *page.covers})
             saved.read = page.cursor is None
             changed = await self._store.run(lambda unit: self._keep(unit, saved, page, read_at))
@@ -102,6 +112,14 @@ class Puller:
         self._log.info("pulled", pages=result.pages, read=result.read, changed=result.changed, held=result.held)
         return result
 
+    async def _page(self, cursor: str | None) -> Page:
+        page: object = await self._plugin.pull(cursor, self._ctx)
+        if not isinstance(page, Page):
+            raise PluginError(f"pull must return a Page, not {type(page).__name__}")
+        if page.cursor is not None and page.cursor == cursor:
+            raise PluginError("pull returned the cursor that it was given, and would never end")
+        return page
+
     async def reread_pending(self) -> int:
         """Ask the vendor about everybody who was asked to confirm; returns how many had something new to tell."""
         changed = 0
@@ -113,7 +131,10 @@ class Puller:
                     break
                 after = people[-1]
                 for person in people:
-                    changed += await self._reread(person)
+                    try:
+                        changed += await self._reread(person)
+                    except PermanentError as problem:  # one of them; the others are asked all the same
+                        self._log.warning("not_reread", person=f"p-{person}", error=str(problem))
         return changed
 
     async def _reread(self, person: int) -> int:
@@ -150,10 +171,11 @@ class Puller:
         for report in reports:
             body = report_body(report, read_at=read_at, pulled=True)
             person = _person_of(unit, name, body)
-            if person is not None and run is not None:
+            if run is not None:
+                mark = person.id if person is not None else _stranger(body.remote_id, body.email)
                 for purpose, held in body.consents.items():
                     if held != "absent":
-                        unit.mark_seen(name, run, purpose, person.id)
+                        unit.mark_seen(name, run, purpose, mark)
             remote = unit.remote(person.id, name) if person else None
             if differs(person, remote, self._connector, body):
                 entries.append(entry(name, report, body, self._clock.time()))
@@ -209,10 +231,13 @@ class Puller:
         missing = [
             remote
             for remote in holding
-            if remote.acked_at < saved.began_at
-            and not unit.was_seen(self._connector.name, saved.run, purpose, remote.person)
+            if remote.acked_at < saved.began_at and not self._was_seen(unit, saved.run, purpose, remote)
         ]
         return remotes[-1].person, len(holding), missing
+
+    def _was_seen(self, unit: Unit, run: str, purpose: str, remote: Remote) -> bool:
+        marks = (remote.person, _stranger(remote.remote_id, None), _stranger(None, remote.email))
+        return any(unit.was_seen(self._connector.name, run, purpose, mark) for mark in marks)
 
     def _append_missing(self, unit: Unit, saved: Saved, purpose: str, after: int) -> tuple[int, int] | None:
         part = self._holders(unit, saved, purpose, after)
@@ -236,12 +261,26 @@ class Puller:
 
 def _person_of(unit: Unit, connector: str, report: ReportIn) -> Person | None:
     person = unit.person_by_remote(connector, report.remote_id) if report.remote_id is not None else None
-    if person is None and report.email:
-        try:
-            person = unit.person_by_email(normalise(report.email).key)
-        except EventError:
-            return None  # the fold parks it with the reason
+    for email in (report.email, report.previous_email):
+        if person is None and email:
+            try:
+                person = unit.person_by_email(normalise(email).key)
+            except EventError:
+                return None  # the fold parks it with the reason
     return person
+
+
+def _stranger(remote_id: str | None, email: str | None) -> int:
+    """A mark for somebody whom the fold makes a person of only after the page was read; no person has such a number."""
+    named = f"id {remote_id}" if remote_id is not None else f"email {_key(email)}"
+    return -1 - int.from_bytes(hashlib.blake2b(named.encode(), digest_size=7).digest())
+
+
+def _key(email: str | None) -> str:
+    try:
+        return normalise(email).key if email else ""
+    except EventError:
+        return ""
 
 
 def _forget(unit: Unit, connector: str) -> None:

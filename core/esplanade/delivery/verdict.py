@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from random import Random
 from typing import Literal, TypeAlias
 
@@ -10,6 +11,7 @@ from msgspec import Struct
 from esplanade.config.model import Retry
 from esplanade.errors import (
     AuthenticationError,
+    DeliveryError,
     EndpointGone,
     EsplanadeError,
     OutcomeUnknown,
@@ -81,9 +83,9 @@ def judge(
         case PermanentError():
             return Reject(reason="rejected", error=error)
         case TemporaryError():
-            unknown, asked_for = False, result.retry_after
+            unknown, asked_for = False, _asked_for(result)
         case OutcomeUnknown():
-            unknown, asked_for = True, result.retry_after
+            unknown, asked_for = True, _asked_for(result)
         case _:  # the plugin raised what it should not: nobody knows how far it came
             unknown, asked_for = True, None
     if unknown and delivery.kind == "trigger" and repeat == "never":
@@ -92,6 +94,12 @@ def judge(
         return Reject(reason="gave-up", error=error)
     wait = backoff.delay(delivery.attempts, retry, rng, asked_for=asked_for)
     return RetryAt(at=now + wait, error=error, base_unknown=unknown and delivery.kind != "trigger")
+
+
+def _asked_for(problem: DeliveryError) -> float | None:
+    """The seconds that a vendor asks for. A plugin may pass on anything, such as a header's text: that is no wish."""
+    wish: object = problem.retry_after
+    return float(wish) if isinstance(wish, int | float) and not math.isnan(wish) else None
 
 
 def words(problem: BaseException) -> str:

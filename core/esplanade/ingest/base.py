@@ -17,7 +17,7 @@ def source_reports_profile(unit: Unit, world: World, person: Person, body: Profi
     """Note in the base of each connector that this source is, what its profile says it holds."""
     for connector in _of_source(world, cause.entry.origin):
         remote = unit.remote(person.id, connector.name) or Remote(person=person.id, connector=connector.name)
-        remote.email = person.email or None
+        remote.email = body.email or remote.email or person.email or None
         for name, value in body.fields.items():
             vendor = mapping.vendor_name(connector, name)
             if vendor is not None:

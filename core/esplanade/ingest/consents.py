@@ -34,7 +34,8 @@ def record_said(unit: Unit, world: World, person: Person, said: Said, now: float
     standing = person.consents.get(said.purpose)
     lifts = said.state != "denied" and consent.lifts(said.origin, said.method, said.evidence)
     state = _asked(world, person, said, standing, now) if said.state == "granted" else said.state
-    if _says_nothing_new(state, said, standing, lifts=lifts, now=now, world=world):
+    waiting = standing is not None and standing.state == "pending" and now - standing.at < world.hub.pending_expiry
+    if _says_nothing_new(state, said, standing, lifts=lifts, waiting=waiting):
         return "unchanged"
     row = LedgerRow(
         person=person.id,
@@ -48,7 +49,7 @@ def record_said(unit: Unit, world: World, person: Person, said: Said, now: float
         lifts=lifts,
     )
     after = append(unit, person, row)
-    if state == "pending" and after.state == "pending" and after.at == said.at:
+    if state == "pending" and after.state == "pending" and after.at == said.at and not waiting:
         _ask_anew(unit, world, person, said.purpose)
     if said.state != "denied" and after.state == "denied":
         return "not-evidenced"
@@ -61,6 +62,7 @@ def append(unit: Unit, person: Person, row: LedgerRow) -> Standing:
     standing = consent.stand(unit.ledger(person.id, row.purpose))
     assert standing is not None
     person.consents[row.purpose] = standing
+    unit.set_pending(person.id, row.purpose, standing.state == "pending")
     return standing
 
 
@@ -72,9 +74,7 @@ def _asked(world: World, person: Person, said: Said, standing: Standing | None, 
     return "pending" if mapping.asker(world.connectors, said.purpose) is not None else "granted"
 
 
-def _says_nothing_new(
-    state: State, said: Said, standing: Standing | None, *, lifts: bool, now: float, world: World
-) -> bool:
+def _says_nothing_new(state: State, said: Said, standing: Standing | None, *, lifts: bool, waiting: bool) -> bool:
     if standing is None:
         return False
     match state:
@@ -83,8 +83,7 @@ def _says_nothing_new(
         case "granted":
             return consent.effective(standing) == "granted" and not lifts
         case "pending":
-            waiting = standing.state == "pending" and now - standing.at < world.hub.pending_expiry
-            return waiting or consent.effective(standing) == "granted"
+            return (waiting and not lifts) or consent.effective(standing) == "granted"
 
 
 def _ask_anew(unit: Unit, world: World, person: Person, purpose: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from esplanade.model import Value
 from esplanade.records import Clocked, Entry, Person
 from esplanade.store.port import Unit
+from esplanade.sync.consent import effective
 from esplanade.sync.plan import TriggerBody
 
 from . import base
@@ -24,12 +25,16 @@ def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile
         return
     person, said_at = found.person, _said_at(body.at, entry)
     changes = Changes(created=found.created, renamed=found.renamed)
-    for name, value in body.fields.items():
-        if _newer(person.fields, name, value, said_at):
-            changes.fields.add(name)
-    for name, member in body.audiences.items():
-        if _newer(person.audiences, name, member, said_at):
-            changes.audiences.add(name)
+    late = [name for name in body.fields if _said_later(person.fields, name, said_at)]
+    late += [name for name in body.audiences if _said_later(person.audiences, name, said_at)]
+    changes.fields.update(name for name, value in body.fields.items() if _newer(person.fields, name, value, said_at))
+    changes.audiences.update(
+        name for name, member in body.audiences.items() if _newer(person.audiences, name, member, said_at)
+    )
+    if late:
+        skip(unit, cause, person, "", "stale", f"said earlier than what is held: {', '.join(late)}")
+    elif not changes and not body.consents:
+        skip(unit, cause, person, "", "unchanged")
     for purpose, state in body.consents.items():
         said = Said(
             purpose=purpose,
@@ -87,10 +92,10 @@ def fold_trigger(unit: Unit, world: World, entry: Entry, body: TriggerIn, lanes:
 def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn, lanes: set[str]) -> None:
     """Queue what happened at a vendor for the other connectors that map it."""
     cause = cause_of(entry, entry.at)
-    if "trigger" not in world.connectors[entry.origin].sends:
+    if "trigger" not in world.connector(entry.origin).sends:
         return
     found = resolve(unit, email=body.email, now=entry.at)
-    waiting = TriggerBody(trigger_id=body.trigger_id, at=body.at or entry.at, data=body.data)
+    waiting = TriggerBody(trigger_id=body.trigger_id, at=min(body.at or entry.at, entry.at), data=body.data)
     _finish(unit, world, found.person, Changes(created=found.created), cause, lanes)
     fan_out_trigger(unit, world, found.person, body.name, waiting, cause, lanes)
 
@@ -101,6 +106,8 @@ def _record(unit: Unit, world: World, person: Person, said: Said, changes: Chang
             changes.consents.add(said.purpose)
         case "unchanged":
             skip(unit, cause, person, "", "unchanged", said.purpose)
+            if effective(person.consents.get(said.purpose)) not in {None, said.state}:
+                changes.consents.add(said.purpose)  # whoever said otherwise is told what stands
         case "not-evidenced":
             skip(unit, cause, person, "", "not-evidenced", f"{said.purpose} stays denied")
             changes.consents.add(said.purpose)  # whoever said so is told that it stays denied
@@ -119,11 +126,16 @@ def _conflicted(unit: Unit, cause: Cause, found: Resolved) -> bool:
     return True
 
 
+def _said_later(held: dict[str, Clocked], name: str, said_at: float) -> bool:
+    current = held.get(name)
+    return current is not None and said_at < current.at
+
+
 def _newer(held: dict[str, Clocked], name: str, value: Value, said_at: float) -> bool:
     """Take a value over unless the one held was said later; True when that changes it."""
-    current = held.get(name)
-    if current is not None and said_at < current.at:
+    if _said_later(held, name, said_at):
         return False
+    current = held.get(name)
     changed = current is None or type(current.value) is not type(value) or current.value != value
     held[name] = Clocked(value, said_at)
     return changed

@@ -47,9 +47,10 @@ def fan_out_trigger(
 ) -> None:
     """Queue a trigger for every connector that maps it, once for each trigger id and person, for ever."""
     mapped = False
+    reporter = cause.entry.origin if cause.entry.kind == "happening" else None
     for connector in world.connectors.values():
         target = trigger_target(connector, trigger)
-        if target is None or "trigger" not in connector.receives or connector.name == cause.entry.origin:
+        if target is None or "trigger" not in connector.receives or connector.name == reporter:
             continue
         if connector.source == cause.entry.origin and trigger not in connector.triggers:
             continue  # its own event, which it did not ask to have back
@@ -79,16 +80,17 @@ def _profile(
     remote: Remote | None,
     lanes: set[str],
 ) -> None:
-    admitted = bool(connector.requires and connector.requires in changes.consents)
+    admitted = connector.requires in changes.consents and consent.granted(person, connector.requires or "")
     its_own = connector.source == cause.entry.origin and cause.entry.kind == "profile"
     touched = its_own or mapping.touches(connector, changes.fields, changes.audiences)
     known = remote is not None and remote.email is not None
-    if not (touched or changes.created or changes.renamed or (admitted and not known)):
+    if not (touched or changes.created or changes.renamed or admitted):
         return
     if connector.requires and not consent.granted(person, connector.requires):
         skip(unit, cause, person, connector.name, "no-consent", f"requires {connector.requires}")
         return
-    if known and remote and not remote.unknown and not _differs(world, person, connector, remote):
+    settled = known and remote and not remote.unknown and not _under_way(unit, connector, person, "profile", "")
+    if settled and remote and not _differs(world, person, connector, remote):
         skip(unit, cause, person, connector.name, "unchanged")
         return
     urgency = BACKFILL if cause.entry.backfill else LIVE
@@ -109,7 +111,8 @@ def _consent(
     if wanted is None:
         skip(unit, cause, person, connector.name, "no-consent", f"{purpose} is pending")
         return
-    if remote is not None and not remote.unknown and remote.consents.get(purpose) == wanted:
+    held = remote.consents.get(purpose) if remote is not None and not remote.unknown else None
+    if held == wanted and not _under_way(unit, connector, person, "consent", purpose):
         skip(unit, cause, person, connector.name, "unchanged", purpose)
         return
     urgency = OPT_OUT if wanted == "denied" else BACKFILL if cause.entry.backfill else LIVE
@@ -120,6 +123,14 @@ def _consent(
 def _differs(world: World, person: Person, connector: ConnectorConfig, remote: Remote) -> bool:
     desired = mapping.desired_fields(person, connector, world.hidden(connector.name))
     return not merge.delta(person.email, desired, mapping.desired_audiences(person, connector), remote).is_empty()
+
+
+def _under_way(unit: Unit, connector: ConnectorConfig, person: Person, kind: str, subject: str) -> bool:
+    """Whether a call is in flight that is about to change what the vendor holds."""
+    return any(
+        other.state == "in_flight" and other.kind == kind and other.subject == subject
+        for other in unit.waiting(connector.name, person.id)
+    )
 
 
 def _delivery(lane: str, kind: str, person: Person, subject: str, urgency: int, cause: Cause) -> Delivery:

@@ -31,6 +31,7 @@ _STATES = {
 }
 _TRUTHS = {**dict.fromkeys(("true", "yes", "1"), True), **dict.fromkeys(("false", "no", "0"), False)}
 _DELIMITERS = ",;\t"
+_QUOTED = re.compile('"[^"]*"')
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _SPARKLOOP_DATE = re.compile(r"(\d\d)/(\d\d)/(\d{4})(?: (\d\d:\d\d))?")
 
@@ -144,9 +145,9 @@ class People:
             raise ImportFileError(f"line {self._first}: the columns' names are not UTF-8; save the file as UTF-8")
         if "\r" in line.rstrip("\r\n"):
             raise ImportFileError("the lines end in a bare carriage return; save the file with LF or CRLF")
-        parsed = {mark: next(csv.reader([line], delimiter=mark)) for mark in _DELIMITERS}
-        self._delimiter = max(_DELIMITERS, key=lambda mark: len(parsed[mark]))
-        return [name.strip() for name in parsed[self._delimiter]]
+        bare = _QUOTED.sub("", line)
+        self._delimiter = max(_DELIMITERS, key=bare.count)
+        return [name.strip() for name in next(csv.reader([line], delimiter=self._delimiter))]
 
     def _check_header(self) -> None:
         known: dict[str, str] = {}

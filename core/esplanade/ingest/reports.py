@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from msgspec import Struct, field
@@ -11,7 +12,7 @@ from esplanade.model import Held
 from esplanade.records import Clocked, Entry, LedgerRow, Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import consent, mapping, merge
-from esplanade.sync.identity import normalise
+from esplanade.sync.identity import normalise, same_address
 
 from .changes import Cause, Changes, skip
 from .consents import append
@@ -43,7 +44,7 @@ class Reading(Struct, kw_only=True):
 
 def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, lanes: set[str]) -> None:
     """Compare a report with the base, take over what is a change, and tell the others."""
-    connector = world.connectors[entry.origin]
+    connector = world.connector(entry.origin)
     found = _find(unit, connector, body, entry.at)
     if found is None:
         return
@@ -76,7 +77,7 @@ def differs(person: Person | None, remote: Remote | None, connector: ConnectorCo
         return True
     if report.remote_id is not None and report.remote_id != remote.remote_id:
         return True
-    if report.email is not None and report.email.lower() != remote.email.lower():
+    if report.email is not None and not same_address(report.email, remote.email):
         return True
     fields = any(
         not merge.same(value, remote.fields.get(name))
@@ -99,10 +100,13 @@ def _find(unit: Unit, connector: ConnectorConfig, report: ReportIn, now: float) 
         known = unit.person_by_remote(connector.name, report.remote_id)
         if known is not None:
             return known, False
-    if not report.email:
+    for email in (report.email, report.previous_email):
+        by_email = unit.person_by_email(normalise(email).key) if email else None
+        if by_email is not None:
+            return by_email, False
+    if not report.email or report.deleted:
         return None
-    found = resolve(unit, email=report.email, previous_email=report.previous_email, now=now)
-    return found.person, found.created
+    return resolve(unit, email=report.email, now=now).person, True
 
 
 def _cause(world: World, entry: Entry, remote: Remote) -> Cause:
@@ -120,6 +124,7 @@ def _identity(unit: Unit, reading: Reading) -> None:
         remote.remote_id = report.remote_id
     if report.deleted:
         remote.email, remote.remote_id = None, None
+        remote.fields, remote.audiences, remote.owned = {}, {}, []
         return
     if not report.email:
         return
@@ -153,6 +158,7 @@ def _fields(world: World, reading: Reading, now: float) -> None:
         match verdict:
             case "echo":
                 reading.echoes += 1
+                merge.confirm(remote, f"field:{vendor}", reported)
             case "same":
                 remote.fields[vendor] = reported
             case "cut":
@@ -189,6 +195,9 @@ def _audiences(world: World, reading: Reading, now: float) -> None:
         if held is None or (bool(held.value) != member and held.at < reading.said_at):
             person.audiences[name] = Clocked(member, reading.said_at)
             reading.changes.audiences.add(name)
+        elif bool(held.value) != member:
+            reading.back.audiences.add(name)
+            reading.notes.append(("conflict", f"{name}: the hub's membership stands"))
 
 
 def _consents(unit: Unit, world: World, reading: Reading, entry: Entry) -> None:
@@ -233,7 +242,7 @@ def _reported_grant(unit: Unit, world: World, reading: Reading, purpose: str, en
         reading.connector.consents[purpose].regrant,
         confirmed=confirmed,
         said_at=reading.said_at,
-        denial_acked_at=remote.acked_at,
+        denial_acked_at=remote.acked_at if base == "denied" else math.inf,  # it was never told of the denial
     )
     evidence = {"reported_by": reading.connector.name, "event": entry.id, **report.evidence}
     row = _row(reading, entry, purpose, "granted", "double" if confirmed else "vendor", evidence, lifts=lifts)
@@ -247,17 +256,20 @@ def _reported_grant(unit: Unit, world: World, reading: Reading, purpose: str, en
 
 def _reported_denial(unit: Unit, reading: Reading, purpose: str, entry: Entry, how: str) -> None:
     remote, person = reading.remote, reading.person
-    if remote.consents.get(purpose) == "denied":
+    standing = person.consents.get(purpose)
+    known = remote.consents.get(purpose) == "denied"
+    since = reading.has_clock and standing is not None and standing.state != "denied" and reading.said_at > standing.at
+    if known and not since:  # by its own clock it is the person's newest word, whatever the vendor held before
         reading.echoes += 1
         return
     remote.consents[purpose] = "denied"
     remote.asked.pop(purpose, None)
-    standing = person.consents.get(purpose)
     evidence = {"reported_by": reading.connector.name, "event": entry.id, "how": how, **reading.report.evidence}
     after = append(unit, person, _row(reading, entry, purpose, "denied", "vendor", evidence, lifts=False))
     if after != standing:
         reading.changes.consents.add(purpose)
     if after.state != "denied":
+        reading.notes.append(("conflict", f"{purpose}: a later grant stands"))
         reading.back.consents.add(purpose)
 
 

@@ -38,7 +38,8 @@ def resolve(
     if cdp_id is not None and person.cdp_id not in {None, cdp_id}:
         return Resolved(person=person, conflict="the address belongs to somebody with another id")
     person.cdp_id = person.cdp_id or cdp_id
-    renamed = address is not None and by_email is None and rename(unit, person, address)
+    moves = by_email is None or (previous_email is not None and normalise(previous_email).key == person.email_key)
+    renamed = address is not None and moves and rename(unit, person, address)
     return Resolved(person=person, renamed=renamed)
 
 
@@ -46,7 +47,8 @@ def rename(unit: Unit, person: Person, address: Address) -> bool:
     """Give a person another current address, and keep the old one as a way to find them. False when it is the same."""
     if person.email_key == address.key:
         return False
-    if person.email and person.email not in person.emails:
+    person.emails = [old for old in person.emails if normalise(old).key not in {person.email_key, address.key}]
+    if person.email:
         person.emails.append(person.email)
     person.email, person.email_key = address.given, address.key
     unit.add_email(person.id, address.key)

@@ -16,6 +16,8 @@ from esplanade.http.session import Session
 from esplanade.http.ssrf import EgressGuard
 
 QUIET_S = 3600.0
+COMMAND_S = 10.0
+"""How long a command that is told of an alert may take."""
 
 
 class Alerts:
@@ -71,6 +73,11 @@ class Alerts:
 
     async def _run(self, command: list[str], body: bytes) -> None:
         process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.PIPE)
-        await process.communicate(body)
+        try:
+            async with asyncio.timeout(COMMAND_S):
+                await process.communicate(body)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
         if process.returncode:
             self._log.error("alert_not_told", error=f"the command ended with {process.returncode}")

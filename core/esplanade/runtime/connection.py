@@ -78,6 +78,7 @@ class Connection:
         self.methods = methods_of(type(plugin))
         self.lanes: list[Lane] = []
         self.puller: Puller | None = None
+        self.read_only: frozenset[str] = frozenset()
         self._session = session
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -85,11 +86,12 @@ class Connection:
     async def open(cls, config: ConnectorConfig, plugin: type[Connector[Any]], shared: Shared) -> Connection:
         """Start the twin, build the plugin, open its session. Raises PluginLoadError naming connector and cause."""
         log: Log = structlog.get_logger("esplanade.connector").bind(connector=config.name)
-        twin = await _start_twin(config, plugin)
-        settings = twin.rewired(config.settings) if twin is not None else config.settings
+        twin: Twin[Any] | None = None
         try:
-            instance = plugin(settings)
+            twin = await _start_twin(config, plugin)
+            instance = plugin(twin.rewired(config.settings) if twin is not None else config.settings)
             shared.registry.register(config.name, instance)
+            read_only = frozenset(instance.read_only_fields)
             guard = EgressGuard(shared.hub.egress.allow, exempt=[twin.origin] if twin else [])
             session = Session(
                 instance.endpoint(),
@@ -99,7 +101,7 @@ class Connection:
                 clock=shared.clock,
                 log=log,
             )
-        except Exception as problem:  # the boundary: a plugin's constructor may raise anything
+        except (Exception, SystemExit) as problem:  # the boundary: a plugin's constructor may raise anything
             if twin is not None:
                 await twin.stop()
             shared.registry.unregister(config.name)
@@ -121,6 +123,7 @@ class Connection:
             timezone=shared.hub.timezone,
         )
         connection = cls(config, instance, session, ctx, twin)
+        connection.read_only = read_only
         connection._prepare(shared, log)
         return connection
 
@@ -185,10 +188,15 @@ class Connection:
         loop = asyncio.get_running_loop()
         self._tasks = [loop.create_task(lane.run(), name=f"lane {lane.name}") for lane in self.lanes]
 
-    async def stop(self, registry: Registry) -> None:
-        """Settle what is under way, then close everything."""
+    async def stop(self, registry: Registry, *, within_s: float) -> None:
+        """Settle what is under way, for so long at most, then close everything."""
         if self._tasks:
-            await asyncio.gather(*(lane.drain() for lane in self.lanes))
+            try:
+                async with asyncio.timeout(within_s):
+                    await asyncio.gather(*(lane.drain() for lane in self.lanes))
+            except TimeoutError:
+                self.ctx.log.warning("not_drained")
+                await asyncio.gather(*(lane.abandon() for lane in self.lanes))
         for task in self._tasks:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -9,9 +9,10 @@ import hashlib
 import hmac
 import os
 import random
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, Literal, TypeVar
 
+import msgspec
 import structlog
 from aiohttp import web
 
@@ -24,7 +25,7 @@ from esplanade.ingest.accept import Intake
 from esplanade.ingest.fold import Fold
 from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Discovery, InboundRequest
-from esplanade.records import FOLD_LANE, ConnectorState, Delivery, DeliveryFilter, Entry
+from esplanade.records import FOLD_LANE, Delivery, DeliveryFilter, Entry
 from esplanade.registry import Registry, version_of
 from esplanade.schedule import Job, Schedule, Timing
 from esplanade.store.locate import open_store
@@ -64,6 +65,7 @@ class Hub:
         self._schedule = Schedule(store, clock, self.log)
         self._secret = b""
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._probes: dict[str, asyncio.Task[Any]] = {}
         self._runner: web.AppRunner | None = None
         self._delivers = False
         self._ready = False
@@ -122,8 +124,7 @@ class Hub:
         if self._runner is not None:
             await self._runner.cleanup()
         self._schedule.stop()
-        for connection in list(self.connections.values()):
-            await self._disconnect(connection)
+        await self._disconnect(self.connections.values())
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -139,13 +140,16 @@ class Hub:
         self.alert.hub = loaded.config.hub
         self._secret = await self._load_secret()
         wanted = loaded.config.connectors
-        for name, connection in list(self.connections.items()):
-            if not same_hub or wanted.get(name) != connection.config:
-                await self._disconnect(connection)
+        await self._disconnect(
+            connection
+            for name, connection in self.connections.items()
+            if not (same_hub and wanted.get(name) == connection.config and self._is_current(connection))
+        )
         self.failures = {name: why for name, why in self.failures.items() if name in wanted}
         for connector in wanted.values():
             if connector.name not in self.connections:
                 await self._connect(connector)
+                self._set_world()  # its lanes must know what it hides
                 if connector.name in self.connections:
                     self.connections[connector.name].start()
         self._set_world()
@@ -199,7 +203,8 @@ class Hub:
         if connection is None or "verify" not in connection.methods:
             return None if connection is None else True
         try:
-            return await connection.plugin.verify(request, connection.ctx)
+            async with asyncio.timeout(connection.config.timeout):
+                return await connection.plugin.verify(request, connection.ctx)
         except DeliveryError:
             return None
         except Exception as problem:
@@ -208,16 +213,17 @@ class Hub:
 
     async def pause(self, connector: str, reason: str) -> None:
         """Stop calling a vendor; what is due for it is kept."""
-        now = self.clock.time()
-        state = ConnectorState(name=connector, state="paused", reason=reason, since=now)
-        await self.store.run(lambda unit: unit.save_connector_state(state))
+        await self._set_state(connector, "paused", reason)
         if connector in self.connections:
             self.connections[connector].outbound.paused = True
 
     async def resume(self, connector: str) -> None:
         """Go on calling a vendor."""
-        await self.store.run(lambda unit: unit.save_connector_state(ConnectorState(name=connector)))
         self.alert.clear(f"paused:{connector}")
+        await self._resume(connector)
+
+    async def _resume(self, connector: str) -> None:
+        await self._set_state(connector, "ok", None)
         if connector in self.connections:
             lane = self.connections[connector].outbound
             lane.paused = False
@@ -228,7 +234,7 @@ class Hub:
         connection = await self._connection(connector)
         connection.require("pull")
         assert connection.puller is not None
-        result = await connection.puller.pull(progress)
+        result = await self._asked(connection.puller.pull(progress))
         return PullSummary(pages=result.pages, read=result.read, changed=result.changed)
 
     async def discover(self, connector: str) -> Discovery:
@@ -259,7 +265,7 @@ class Hub:
         return self._fold.done + sum(lane.done for lane in lanes)
 
     def _make_world(self) -> World:
-        read_only = {name: connection.plugin.read_only_fields for name, connection in self.connections.items()}
+        read_only = {name: connection.read_only for name, connection in self.connections.items()}
         return World.of(self.config, read_only)
 
     def _set_world(self) -> None:
@@ -292,17 +298,22 @@ class Hub:
         if state.state != "ok":
             connection.outbound.paused = True
             if state.state == "auth":
-                self._spawn(self._probe(connector.name))
+                self._start_probe(connector.name)
         if connection.twin is not None and self.url:
             connection.twin.hook_url = self._local_hook_url(connector.name)
 
-    async def _disconnect(self, connection: Connection) -> None:
-        self.connections.pop(connection.config.name, None)
-        try:
-            async with asyncio.timeout(self.config.hub.drain_timeout):
-                await connection.stop(self.registry)
-        except TimeoutError:
-            self.log.warning("not_drained", connector=connection.config.name)
+    async def _disconnect(self, connections: Iterable[Connection]) -> None:
+        """Stop connections, all at once; they are swept until they have stopped."""
+
+        async def stop(connection: Connection) -> None:
+            await connection.stop(self.registry, within_s=self.config.hub.drain_timeout)
+            self.connections.pop(connection.config.name, None)
+
+        await asyncio.gather(*[stop(connection) for connection in connections])
+
+    def _is_current(self, connection: Connection) -> bool:
+        """Whether its plugin is still the one that was loaded last: an edited file gives a new class."""
+        return type(connection.plugin) is self.loaded.plugins[connection.config.plugin]
 
     def _shared(self) -> Shared:
         return Shared(
@@ -362,7 +373,7 @@ class Hub:
                 timing = Timing(schedule.pull, zone)
                 jobs.append(Job(connector=name, name="pull", timing=timing, action=functools.partial(self.pull, name)))
             if schedule.pending_check is not None and "fetch" in connection.methods and connection.puller is not None:
-                timing = Timing(f"{float(schedule.pending_check):g}s", zone)
+                timing = Timing(f"{schedule.pending_check:f}s", zone)
                 action = connection.puller.reread_pending
                 jobs.append(Job(connector=name, name="pending_check", timing=timing, action=action))
         return jobs
@@ -370,23 +381,44 @@ class Hub:
     def _on_pause(self, connector: str, verdict: Pause) -> None:
         self.alert(f"paused:{connector}", f"{connector} is paused ({verdict.state}): {verdict.error}")
         if verdict.state == "auth":
-            self._spawn(self._probe(connector))
+            self._start_probe(connector)
+
+    def _start_probe(self, connector: str) -> None:
+        """One probe for each: several calls may be refused at once."""
+        if connector in self._probes:
+            self._probes.pop(connector).cancel()
+        self._probes[connector] = self._spawn(self._probe(connector))
 
     async def _probe(self, connector: str) -> None:
         """Try the credentials of a paused connector until they are taken again."""
         wait = PROBE_FIRST_S
         while True:
             await self.clock.sleep(wait)
-            connection = self.connections.get(connector)
             state = await self.store.read(lambda reader: reader.connector_state(connector))
-            if connection is None or state.state != "auth":
+            if connector not in self.connections or state.state != "auth":
                 return
-            with contextlib.suppress(DeliveryError):
-                if "check" not in connection.methods or (await self._asked(self.check(connector))).status == "ok":
-                    self.log.info("resumed", connector=connector)
-                    await self.resume(connector)
-                    return
+            if await self._takes_credentials(self.connections[connector]):
+                self.log.info("resumed", connector=connector)
+                await self._resume(connector)  # the alert is not cleared: refused again, it would be no news
+                return
             wait = min(wait * 2, PROBE_CAP_S)
+
+    async def _takes_credentials(self, connection: Connection) -> bool:
+        if "check" not in connection.methods:
+            return True  # the next call shows
+        with contextlib.suppress(EsplanadeError, TimeoutError):
+            async with asyncio.timeout(connection.config.timeout):
+                return (await self._asked(connection.plugin.check(connection.ctx))).status == "ok"
+        return False
+
+    async def _set_state(self, connector: str, state: Literal["ok", "paused"], reason: str | None) -> None:
+        now = self.clock.time()
+
+        def keep(unit: Unit) -> None:
+            held = unit.connector_state(connector)
+            unit.save_connector_state(msgspec.structs.replace(held, state=state, reason=reason, since=now))
+
+        await self.store.run(keep)
 
     async def _asked(self, answer: Awaitable[R]) -> R:
         """Await a plugin's method; what it raises beyond the delivery errors becomes a PluginError."""
@@ -433,10 +465,11 @@ class Hub:
             except EsplanadeError as problem:
                 self.log.error("housekeeping_failed", error=str(problem))
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
@@ -473,8 +506,6 @@ def _may_replay(delivery: Delivery, *, force: bool) -> bool:
 
 def _again(unit: Unit, delivery: Delivery, now: float) -> None:
     if delivery.lane == FOLD_LANE:
-        import msgspec
-
         unit.append([msgspec.msgpack.decode(delivery.payload, type=Entry)])
         delivery.state, delivery.outcome = "done", "delivered"
         unit.save_delivery(delivery)

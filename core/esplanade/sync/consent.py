@@ -62,8 +62,9 @@ def _counts(row: LedgerRow, denial: LedgerRow | None) -> bool:
     return denial is None or (row.lifts and row.said_at > denial.said_at)
 
 
-def _order(row: LedgerRow) -> tuple[float, bool, float, str, str]:
-    return (row.said_at, row.lifts, row.recorded_at, row.source, row.method or "")
+def _order(row: LedgerRow) -> tuple[float, bool, float, str, str, str]:
+    words = repr(sorted(row.evidence.items()))  # last, so that no two different rows tie
+    return (row.said_at, row.lifts, row.recorded_at, row.source, row.method or "", words)
 
 
 def _standing(row: LedgerRow, under: LedgerRow | None) -> Standing:

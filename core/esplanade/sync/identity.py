@@ -40,6 +40,16 @@ def normalise(email: str) -> Address:
     return _normalise(email.strip(_BLANKS))
 
 
+def same_address(one: str, other: str) -> bool:
+    """Whether two texts mean the same address; what is no address is only like itself."""
+    if one.lower() == other.lower():
+        return True
+    try:
+        return normalise(one).key == normalise(other).key
+    except EventError:
+        return False
+
+
 @lru_cache(maxsize=65_536)
 def _normalise(given: str) -> Address:
     if len(given) <= _MAX_BYTES:

@@ -68,6 +68,7 @@ def asker(connectors: Mapping[str, ConnectorConfig], purpose: str) -> ConnectorC
     """The enabled connector whose vendor asks people to confirm this purpose; there is at most one."""
     for connector in connectors.values():
         target = connector.consents.get(purpose)
-        if connector.enabled and target is not None and target.asks_to_confirm():
+        listens = connector.enabled and "consent" in connector.receives
+        if listens and target is not None and target.asks_to_confirm():
             return connector
     return None

@@ -14,6 +14,8 @@ from esplanade.config.model import Conflict
 from esplanade.model import Value
 from esplanade.records import Clocked, Remote
 
+from .identity import same_address
+
 Verdict = Literal["echo", "same", "take", "keep", "cut"]
 """What becomes of one reported value: our own write come back; equal to the hub's; a change to take over; older or outvoted, so the
 hub's stands; or the vendor refused or cut what it was sent."""
@@ -56,7 +58,7 @@ def delta(
     rejected: Mapping[str, Value] = remote.rejected if remote else {}
     wanted = {name: value for name, value in desired.items() if not _is_rejected(rejected, name, value)}
     differing = [name for name, value in wanted.items() if unknown or not same(value, base.get(name))]
-    renamed = remote is not None and remote.email is not None and remote.email.lower() != person_email.lower()
+    renamed = remote is not None and remote.email is not None and not same_address(remote.email, person_email)
     held: Mapping[str, bool] = remote.audiences if remote else {}
     owned = remote.owned if remote else []
     leaving = [
@@ -93,15 +95,16 @@ def judge(
         return "echo"
     if _was_cut(reported, remote, key):
         return "cut"
-    if hub is None or same(reported, hub.value):
-        return "same" if hub is not None else "take"
-    if conflict == "hub":
-        return "keep"
-    if has_clock and conflict == "newest" and said_at <= hub.at:
-        return "keep"
-    if not known and not has_clock and conflict == "newest":
+    if hub is None:
+        return "take"
+    if same(reported, hub.value):
+        return "same"
+    both_changed = not known or not same(hub.value, remote.fields[key])
+    if both_changed and conflict != "newest":
+        return "take" if conflict == "esp" else "keep"
+    if not known and not has_clock:
         return "keep"  # no base and no clock: nothing shows that the vendor's value is a change
-    return "take" if said_at > hub.at or conflict == "esp" else "keep"
+    return "take" if said_at > hub.at else "keep"
 
 
 def in_flight(remote: Remote, key: str, reported: Value, *, now: float, window: float, said_at: float | None) -> bool:
@@ -116,11 +119,22 @@ def remember_sent(remote: Remote, key: str, value: Value, now: float, window: fl
     """Note that a value leaves for the vendor now, and forget those whose window has passed."""
     kept = [sent for sent in remote.sent.get(key, ()) if now - sent.at <= window]
     remote.sent[key] = [*kept, Clocked(value, now)][-KEEP_SENT:]
+    if key in remote.confirmed:
+        remote.confirmed.remove(key)
+
+
+def confirm(remote: Remote, key: str, reported: Value) -> None:
+    """Note that the vendor reports what it was last sent, so that a shorter value after this is a change, no cut."""
+    sent = remote.sent.get(key)
+    if sent and same(sent[-1].value, reported) and key not in remote.confirmed:
+        remote.confirmed.append(key)
 
 
 def _was_cut(reported: Value, remote: Remote, key: str) -> bool:
     sent = remote.sent.get(f"field:{key}")
-    if not sent or not isinstance(sent[-1].value, str) or not same(remote.fields.get(key), sent[-1].value):
+    if f"field:{key}" in remote.confirmed or not sent or not isinstance(sent[-1].value, str):
+        return False
+    if not same(remote.fields.get(key), sent[-1].value):
         return False
     text = _text(reported)
     return text != sent[-1].value and sent[-1].value.startswith(text)

@@ -118,7 +118,7 @@ def _answer_to(admission: Admission, items: int) -> tuple[int, bytes]:
         ids = admission.ids
         return 202, msgspec.json.encode(Accepted(accepted=len(ids), ids=ids, rejected=rejected))
     if admission.malformed == items:
-        raise Problem(400, f"not one item could be read; the first: {rejected[0].error}")
+        raise Problem(400, rejected[0].error)
     refused = Problem(422, "not one item was acceptable; `rejected` says why", accepted=0, ids=[], rejected=rejected)
     return 422, refused.body
 

@@ -14,9 +14,10 @@ from .api import Events
 from .inbound import Hooks
 from .operators import Operators
 from .port import HubPort
-from .problems import PROBLEM_JSON, Problem, of_http, of_store
+from .problems import HEADERS, Problem, of_http, of_store
 
 _log = structlog.get_logger("esplanade.web")
+_API_HEADERS = {**HEADERS, "Cache-Control": "no-store"}
 
 
 def make_app(hub: HubPort) -> web.Application:
@@ -28,7 +29,6 @@ def make_app(hub: HubPort) -> web.Application:
     app.add_routes(Hooks(hub).routes())
     app.add_routes(Operators(hub, doors, events).routes())
     app.add_routes(_health(hub))
-    app.on_response_prepare.append(_dress)
     return app
 
 
@@ -66,6 +66,7 @@ def _answering_problems() -> Middleware:
         except Exception:
             log.exception("request failed", route=_route(request), method=request.method)
             answer = Problem(500, "an unexpected error; the hub's log has it").response()
+        answer.headers.update(_API_HEADERS if request.path.startswith("/v1/") else HEADERS)
         if answer.status == 413:
             answer.force_close()
         took_ms = (time.perf_counter() - began) * 1000
@@ -73,17 +74,6 @@ def _answering_problems() -> Middleware:
         return answer
 
     return answer_problems
-
-
-async def _dress(request: web.Request, answer: web.StreamResponse) -> None:
-    if isinstance(answer, web.HTTPException):  # raised before the middleware: an Expect that nobody can meet
-        problem = of_http(answer)
-        answer.content_type, answer.body = PROBLEM_JSON, problem.body
-        answer.headers["Content-Length"] = str(len(problem.body))
-    answer.headers["X-Content-Type-Options"] = "nosniff"
-    answer.headers["Server"] = "esplanade"
-    if request.path.startswith("/v1/"):
-        answer.headers["Cache-Control"] = "no-store"
 
 
 def _route(request: web.Request) -> str:
@@ -112,6 +102,13 @@ class _Protocol(web.RequestHandler):
         answer = Problem(status, detail).response()
         answer.force_close()
         return answer
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if isinstance(resp, web.HTTPException):  # raised before any middleware: an Expect that nobody can meet
+            resp = of_http(resp).response()
+        return await super().finish_response(request, resp, start_time)
 
 
 class _Server(web.Server):

@@ -9,6 +9,8 @@ from esplanade.errors import StorageFull, StoreError
 
 PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 5
+HEADERS = {"X-Content-Type-Options": "nosniff", "Server": "esplanade"}
+"""What every answer carries."""
 
 _KNOWN = {
     400: ("malformed", "The request cannot be read"),
@@ -48,7 +50,8 @@ class Problem(Exception):
 
     def response(self) -> web.Response:
         """The answer to send."""
-        return web.Response(status=self.status, body=self.body, content_type=PROBLEM_JSON, headers=self.headers)
+        headers = {**HEADERS, **self.headers}
+        return web.Response(status=self.status, body=self.body, content_type=PROBLEM_JSON, headers=headers)
 
 
 def too_large(detail: str) -> Problem:

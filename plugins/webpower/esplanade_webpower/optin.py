@@ -75,7 +75,7 @@ class Consents:
     async def _contact(self, event: ConsentEvent[WebpowerConsent]) -> int:
         who = Who(email=event.email, remote_id=event.remote_id)
         optout = self._optout_field(event)
-        if optout is not None:
+        if optout is not None and not self._is_shared_refusal(event):
             return (await save(who, {**event.desired, optout: None}, self.campaign, self.ctx)).id
         known = await find_id(who, self.campaign) if event.remote_id is not None else None
         return known or (await save(who, event.desired, self.campaign, self.ctx)).id
@@ -106,6 +106,11 @@ class Consents:
                     raise TemporaryError("Webpower says that the address is another contact's")
             case "none":
                 return
+
+    def _is_shared_refusal(self, event: ConsentEvent[WebpowerConsent]) -> bool:
+        """Whether the opt-out field serves all purposes and another one is still refused, so that it must stay."""
+        shared = "{purpose}" not in (self.settings.unsubscribe_field or "")
+        return shared and any(held == "denied" for purpose, held in event.held.items() if purpose != event.purpose)
 
     def _optout_field(self, event: ConsentEvent[WebpowerConsent]) -> str | None:
         if self.settings.unsubscribe_mode != "field" or self.settings.unsubscribe_field is None:

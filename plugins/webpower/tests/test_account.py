@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ from esplanade import PermanentError, Secret
 from esplanade.testing import Fault, Furnishing, open_context
 from esplanade_webpower.plugin import WebpowerConnector
 from esplanade_webpower.settings import PublishedFilter, WebpowerSettings
+from esplanade_webpower.twin import WebpowerTwin
 
 
 async def test_a_good_account(hub):
@@ -193,6 +195,16 @@ def test_the_smallest_settings():
 def test_a_wrong_setting_is_named_with_its_remedy(wrong, message):
     with pytest.raises(ValueError, match=message):
         WebpowerSettings(**{**GOOD, **wrong})
+
+
+def test_the_readme_names_every_setting():
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    missing = [name for name in WebpowerSettings.__struct_fields__ if f"`{name}`" not in readme]
+    assert missing == []
+
+
+def test_the_plugin_names_its_twin_only_when_asked():
+    assert WebpowerConnector.twin() is WebpowerTwin
 
 
 def test_secrets_are_never_printed():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from esplanade import OutcomeUnknown, PermanentError, PersonRef
+from esplanade import OutcomeUnknown, PermanentError, PersonRef, TemporaryError
 from esplanade.testing import Fault, Furnishing
 from esplanade_webpower.settings import WebpowerConsent
 
@@ -147,6 +147,35 @@ async def test_mode_field_writes_the_opt_out_and_a_grant_takes_it_back(open_hub,
         await hub.consent("granted", remote_id="9001", desired=desired)
         assert twin.account.contacts[9001].custom == {"firstname": "Noor", "optout_service": ""}
         assert twin.account.contacts[9001].groups == {136}
+
+
+async def test_a_grant_does_not_lift_another_purposes_opt_out_from_a_shared_field(open_hub, twin):
+    async with open_hub(unsubscribe_mode="field", unsubscribe_field="RH_CODE") as hub:
+        await hub.profile()
+        await hub.consent("denied", remote_id="9001")
+        await hub.consent("granted", purpose="newsletter", remote_id="9001", held={"service": "denied"})
+        assert twin.account.contacts[9001].custom["RH_CODE"] == "true"
+        await hub.consent("granted", remote_id="9001", held={"service": "denied"})
+        assert twin.account.contacts[9001].custom["RH_CODE"] == ""
+
+
+async def test_an_opt_out_by_field_whose_address_is_taken_is_tried_again(open_hub, twin):
+    async with open_hub(unsubscribe_mode="field", unsubscribe_field="RH_CODE") as hub:
+        await hub.profile()
+        twin.account.create({"email": "other@example.net"})
+        with pytest.raises(TemporaryError):
+            await hub.consent("denied", "other@example.net", remote_id="9001")
+
+
+@pytest.mark.parametrize("status", [400, 422])
+@pytest.mark.parametrize("call", ["subscribe", "unsubscribe", "POST .*/group$"])
+async def test_a_refused_consent_call_is_a_dead_letter(open_hub, twin, status, call):
+    async with open_hub(unsubscribe_mode="endpoint") as hub:
+        await hub.profile()
+        twin.faults.append(Fault(match=call, status=status, body='{"error": "no"}'))
+        state = {"subscribe": "pending", "unsubscribe": "denied"}.get(call, "granted")
+        with pytest.raises(PermanentError, match=f"{status}.*no"):
+            await hub.consent(state, remote_id="9001")
 
 
 async def test_mode_none_says_that_it_tells_nobody(open_hub, calls):

@@ -153,15 +153,17 @@ async def test_a_change_of_case_alone_is_no_rename(hub, twin, calls):
     assert twin.account.contacts[9001].email == "Noor@example.net"
 
 
-async def test_a_new_address_that_has_a_contact_takes_over_and_the_old_one_leaves_every_mapped_group(hub, twin):
+async def test_a_new_address_that_has_a_contact_takes_over_and_the_old_one_leaves_every_mapped_group(hub, twin, calls):
     await hub.profile("old@example.net", add={"vip": VIP})
     old = twin.account.contacts[9001]
     foreign = twin.account.add_group("Foreign").id
     old.groups |= {135, 136, foreign}
     twin.account.create({"email": "new@example.net", "custom": [{"field": "city", "value": "Utrecht"}]})
+    calls()
     outcome = await hub.profile(
         "new@example.net", previous_email="old@example.net", remote_id="9001", held={"service": "granted"}
     )
+    assert "PUT /42/contact/9001" not in calls(), "a vendor that takes duplicates would now have two"
     new = twin.account.contacts[9002]
     assert outcome.remote_id == "9002"
     assert old.groups == {foreign}
@@ -185,6 +187,19 @@ async def test_a_collision_that_only_the_update_shows_is_settled_alike(hub, twin
     outcome = await hub.profile("new@example.net", remote_id="9001")
     assert outcome.remote_id == "9002"
     assert (twin.account.contacts[9001].groups, twin.account.contacts[9002].groups) == (set(), {140})
+
+
+async def test_a_collision_with_an_old_contact_that_is_gone_needs_no_move(hub, twin):
+    twin.account.create({"email": "new@example.net"})
+    outcome = await hub.profile("new@example.net", previous_email="old@example.net", remote_id="77")
+    assert outcome.remote_id == "9001"
+
+
+async def test_an_update_that_collides_with_nobody_is_tried_again(hub, twin):
+    await hub.profile()
+    twin.faults.append(Fault(match="PUT ", status=409, times=None))
+    with pytest.raises(TemporaryError):
+        await hub.profile(remote_id="9001")
 
 
 async def test_an_address_with_wildcards_finds_only_itself(hub, twin):
@@ -258,6 +273,21 @@ async def test_a_group_deleted_there_is_made_anew(hub, twin):
 async def test_a_configured_group_that_is_not_there_is_named(hub):
     with pytest.raises(PermanentError, match=r"audiences\.vip: Webpower has no contact group 999"):
         await hub.profile(add={"vip": WebpowerAudience(group=999)})
+
+
+async def test_a_group_that_can_neither_be_made_nor_found_is_said_plainly(hub, twin):
+    twin.faults.append(Fault(match="POST .*/42/group", status=409))
+    with pytest.raises(PermanentError, match="set its group id"):
+        await hub.profile(add={"churn-risk": WebpowerAudience()})
+    twin.faults.append(Fault(match="POST .*/42/group", status=422, body='{"error": "too many groups"}'))
+    with pytest.raises(PermanentError, match="too many groups"):
+        await hub.profile(add={"churn-risk": WebpowerAudience()})
+
+
+async def test_a_licence_without_a_list_of_groups_still_takes_configured_ones(hub, twin):
+    twin.faults.append(Fault(match="GET .*/42/group", status=404, times=None))
+    await hub.profile(add={"vip": VIP})
+    assert twin.account.contacts[9001].groups == {140}
 
 
 @pytest.mark.parametrize("group", [60, 61])
@@ -356,6 +386,19 @@ async def test_a_page_in_place_of_json_is_temporary(hub, twin):
     twin.faults.append(Fault(match="GET .*match=", status=200, body="<html>maintenance</html>"))
     with pytest.raises(TemporaryError, match="not JSON"):
         await hub.profile()
+
+
+@pytest.mark.parametrize("body", ["[1]", '{"result": 1}', '"x"'])
+async def test_an_answer_of_another_shape_is_temporary(open_hub, twin, body):
+    twin.faults.append(Fault(match="GET .*/contact/9001$", status=200, body=body))
+    async with open_hub(contact_update_mode="full") as hub:
+        await hub.profile()
+        if body != '{"result": 1}':
+            with pytest.raises(TemporaryError, match="not an object"):
+                await hub.profile(remote_id="9001")
+        twin.faults.append(Fault(match="match=", status=200, body=body.replace("[1]", "7")))
+        with pytest.raises(TemporaryError, match="without 'result'"):
+            await hub.profile()
 
 
 async def test_a_400_about_the_token_is_temporary(hub, twin):

@@ -7,9 +7,11 @@ from typing import Any
 import click
 import msgspec
 
-from esplanade.cli.operator import OperationError, operator
+from esplanade.cli.operator import operator
 from esplanade.cli.output import Table, talk
+from esplanade.cli.progress import waiting
 from esplanade.cli.session import Session, command, warn
+from esplanade.cli.suggest import suggestions
 from esplanade.errors import PluginLoadError
 
 CHECK_FAILED = 4
@@ -45,29 +47,16 @@ def connectors(session: Session) -> int:
 
     view = session.run(ask(session))
     found = view["connectors"]
-    columns = (
-        "name",
-        "plugin",
-        "version",
-        "state",
-        "due",
-        "scheduled",
-        "in flight",
-        "parked",
-        "dead",
-        "lag s",
-        "breaker",
-        "next pull",
-    )
+    columns = ("name", "state", "due", "scheduled", "in flight", "parked", "dead", "lag s", "breaker")
     rows = [
         (
-            *(one[name] for name in ("name", "plugin", "version", "state")),
+            *(one[name] for name in ("name", "state")),
             *(one["queue"][name] for name in ("due", "scheduled", "in_flight", "parked", "dead")),
-            *(one[name] for name in ("lag_s", "breaker", "next_pull")),
+            *(one[name] for name in ("lag_s", "breaker")),
         )
         for one in found
     ]
-    said = [f"{one['name']}: {one[key]}" for one in found for key in ("reason", "last_error", "hook_url") if one[key]]
+    said = [f"{one['name']}: {text}" for one in found for text in _besides(one)]
     session.out.show(view, Table(columns=columns, rows=rows), *(["", *said] if said else []))
     return 0
 
@@ -95,18 +84,19 @@ def discover(session: Session, connector: str) -> int:
     view = session.run(ask(session, session.connector(connector)))
     config = session.config.connectors[connector]
     mapped = {vendor: hub for hub, vendor in config.fields.items()}
+    known = {hub for one in session.config.connectors.values() for hub in one.fields} - set(config.fields)
+    found = suggestions(view.get("fields", []), mapped, sorted(known))
+    proposed = {vendor: f"({hub}?)" for hub, vendor in found.items()}
+    columns = ("field", "type", "label", "options", "notes", "mapped from")
     rows = [
         (
-            one["name"],
-            one.get("type", "text"),
-            one.get("label"),
-            one.get("options"),
+            *(one.get(name) for name in ("name", "type", "label", "options")),
             _notes(one),
-            mapped.get(one["name"]),
+            mapped.get(one["name"]) or proposed.get(one["name"]),
         )
         for one in view.get("fields", [])
     ]
-    tables = [Table(title="Fields", columns=("field", "type", "label", "options", "notes", "mapped from"), rows=rows)]
+    tables = [Table(title="Fields", columns=columns, rows=rows)]
     tables += [
         Table(
             title=part.capitalize(),
@@ -115,7 +105,7 @@ def discover(session: Session, connector: str) -> int:
         )
         for part in ("groups", "purposes", "mailings")
     ]
-    session.out.show(view, *tables)
+    session.out.show({**view, "suggested": found}, *tables)
     if missing := sorted(set(mapped) - {one["name"] for one in view.get("fields", [])}):
         talk(f"mapped in {session.path}, but not among the vendor's fields: {', '.join(missing)}")
     return 0
@@ -129,15 +119,10 @@ def pull(session: Session, connector: str) -> int:
 
     async def work() -> Any:
         async with operator(session) as hub:
-            return await hub.pull(name)
+            with waiting(f"pulling {name}", silent=session.as_json) as said:
+                return await hub.pull(name, said)
 
-    if not session.as_json:
-        talk(f"pulling {name} …")
-    try:
-        found = session.run(work())
-    except NotImplementedError:
-        raise OperationError(f"connector {name} cannot be pulled: its plugin has no pull") from None
-    counts = msgspec.to_builtins(found)
+    counts = msgspec.to_builtins(session.run(work()))
     session.out.show(counts, Table(columns=list(counts), rows=[list(counts.values())]))
     return 0
 
@@ -150,6 +135,14 @@ def _switch(session: Session, name: str, state: str) -> int:
     session.run(work())
     session.out.show({"name": name, "state": state}, f"{name} is {'paused' if state == 'paused' else 'running again'}")
     return 0
+
+
+def _besides(one: dict[str, Any]) -> list[str]:
+    """What does not fit into a connector's row."""
+    pull = f", next pull {one['next_pull']}" if one["next_pull"] else ""
+    plugin = f"plugin {one['plugin']} {one['version']}{pull}"
+    error = f"last error: {one['last_error']}" if one["last_error"] else None
+    return [text for text in (plugin, one["reason"], error, one["hook_url"]) if text]
 
 
 def _unloaded(session: Session) -> dict[str, str]:

@@ -12,6 +12,7 @@ import click
 from esplanade.cli.operator import Wanted, moment, operator
 from esplanade.cli.output import Table, talk
 from esplanade.cli.session import Session, command
+from esplanade.errors import EventError
 
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS = ("profile", "consent", "trigger", "webhook")
@@ -131,4 +132,9 @@ def _list(session: Session, states: list[str], nothing: str, chosen: dict[str, A
 def _wanted(session: Session, chosen: dict[str, Any]) -> Wanted:
     if chosen.get("connector") is not None:
         session.connector(chosen["connector"])
-    return Wanted(**chosen)
+    wanted = Wanted(**chosen)
+    try:
+        wanted.filter()
+    except EventError as problem:
+        raise click.UsageError(f"{problem.path.removeprefix('$.')}: {problem.message}") from None
+    return wanted

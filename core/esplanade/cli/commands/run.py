@@ -34,9 +34,6 @@ async def _run(session: Session) -> int:
     except StoreError as problem:
         who = listener(session.config.hub.port) if _is_busy(problem.__context__) else None
         raise OperationError(f"{problem} It is held by {who}." if who else str(problem)) from None
-    _announce(session, hub)
-    serving = asyncio.create_task(serve(hub))
-    await asyncio.sleep(0)  # its handlers of signals are set now
     interrupted = False
 
     def interrupt() -> None:
@@ -44,8 +41,14 @@ async def _run(session: Session) -> int:
         interrupted = True
         signal.raise_signal(signal.SIGTERM)
 
-    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
-    await serving
+    try:
+        serving = asyncio.create_task(serve(hub))
+        await asyncio.sleep(0)  # its handlers of signals are set now
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, interrupt)
+        _announce(session, hub)
+        await serving
+    finally:
+        await hub.stop()  # when a signal came before there were handlers
     return INTERRUPTED if interrupted else 0
 
 

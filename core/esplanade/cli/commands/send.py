@@ -10,13 +10,11 @@ import click
 import msgspec
 
 from esplanade.cli.flags import event_options, from_flags
-from esplanade.cli.operator import OperationError, Refusal, Taken, operator
+from esplanade.cli.operator import OperationError, Refusal, Taken, batches, operator
 from esplanade.cli.output import talk
 from esplanade.cli.session import Session, command, global_options
 from esplanade.config.problems import remedy
 from esplanade.model import Kind
-
-BATCH = 500
 
 
 @click.group("send", short_help="send a profile, consent or trigger in")
@@ -64,8 +62,8 @@ def _send(session: Session, kind: Kind, given: dict[str, Any]) -> int:
     async def work() -> Taken:
         whole = Taken()
         async with operator(session) as hub:
-            for first, batch in _batches(items):
-                whole = _joined(whole, await hub.send(source, kind, batch), first)
+            for batch in batches(items, len):
+                whole = _joined(whole, await hub.send(source, kind, batch))
         return whole
 
     taken = session.run(work())
@@ -119,17 +117,8 @@ def _is_whole(line: bytes) -> bool:
         return False
 
 
-def _batches(items: Iterator[bytes]) -> Iterator[tuple[int, list[bytes]]]:
-    first, batch = 0, []
-    for item in items:
-        batch.append(item)
-        if len(batch) == BATCH:
-            yield first, batch
-            first, batch = first + len(batch), []
-    if batch:
-        yield first, batch
-
-
-def _joined(whole: Taken, more: Taken, first: int) -> Taken:
+def _joined(whole: Taken, more: Taken) -> Taken:
+    """Both answers as one to all items."""
+    first = whole.accepted + len(whole.rejected)
     shifted = [Refusal(index=one.index + first, path=one.path, error=one.error) for one in more.rejected]
     return Taken(accepted=whole.accepted + more.accepted, ids=whole.ids + more.ids, rejected=whole.rejected + shifted)

@@ -78,7 +78,7 @@ def _reference(session: Session, name: str) -> tuple[str, Path]:
         connectors = {}
     if name in connectors:
         return connectors[name], session.path.parent
-    hint = remedy(name, [*names, *connectors], otherwise="there are")
+    hint = remedy(name, dict.fromkeys([*names, *connectors]), otherwise="there are")
     raise click.UsageError(f"there is no plugin or connector {name!r}; {hint}")
 
 

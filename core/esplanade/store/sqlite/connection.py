@@ -40,10 +40,16 @@ def open_reader(path: Path) -> sqlite3.Connection:
     if not path.exists():
         raise StoreError(f"there is no store at {path} yet; `esplanade run` makes it")
     try:
-        db = sqlite3.connect(f"file:{path}?mode=ro", uri=True, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            f"{path.resolve().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False
+        )
+    except sqlite3.DatabaseError as problem:
+        raise StoreError(f"the store {path} cannot be opened: {problem}; may this user read it?") from None
+    try:
         db.execute("PRAGMA query_only = ON")
         db.execute("SELECT count(*) FROM meta").fetchone()
     except sqlite3.DatabaseError as problem:
+        db.close()
         raise StoreError(f"the store {path} cannot be read: {problem}") from None
     return db
 

@@ -15,17 +15,19 @@ _COLUMNS = (
     "expires_at, payload, outcome, reason, last_error, force"
 )
 DELIVERY = f"SELECT {_COLUMNS} FROM deliveries WHERE id = ?"
-DUE = (
-    f"SELECT {_COLUMNS} FROM deliveries "
-    "WHERE state = 'pending' AND lane = ? AND urgency = ? AND due_at <= ? "
-    "AND (person IS NULL OR person NOT IN (SELECT value FROM json_each(?))) ORDER BY due_at, id LIMIT ?"
+_DUE_OF_URGENCY = (
+    f"SELECT * FROM (SELECT {_COLUMNS} FROM deliveries "  # noqa: S608
+    "WHERE state = 'pending' AND lane = :lane AND urgency = {} AND due_at <= :now "
+    "AND (person IS NULL OR person NOT IN (SELECT value FROM json_each(:busy))) ORDER BY due_at, id LIMIT :limit)"
 )
+DUE = " UNION ALL ".join(_DUE_OF_URGENCY.format(urgency) for urgency in range(4)) + " LIMIT :limit"
 WAITING = (
     f"SELECT {_COLUMNS} FROM deliveries "
     "WHERE state IN ('pending', 'in_flight') AND lane = ? AND person = ? ORDER BY id"
 )
 IN_FLIGHT = f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'in_flight' AND lane = ? ORDER BY id"
-NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE state = 'pending' AND lane = ?1 AND urgency = ?2"
+_NEXT_OF_URGENCY = "SELECT min(due_at) AS at FROM deliveries WHERE state = 'pending' AND lane = ?1 AND urgency = {}"
+NEXT_DUE = f"SELECT min(at) FROM ({' UNION ALL '.join(_NEXT_OF_URGENCY.format(urgency) for urgency in range(4))})"  # noqa: S608
 ADD = (
     "INSERT INTO deliveries (lane, kind, person, subject, urgency, state, rev, due_at, first_at, attempts, root, hops, "
     "event_id, expires_at, payload, reason) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?)"
@@ -51,6 +53,10 @@ CUT_ATTEMPTS = (
     "(SELECT id FROM attempts WHERE delivery = ?1 ORDER BY id DESC LIMIT 1 OFFSET 20)"
 )
 ATTEMPTS = "SELECT delivery, at, took_s, outcome, error FROM attempts WHERE delivery = ? ORDER BY id"
+LANES = "SELECT DISTINCT lane FROM deliveries"
+DURATIONS = (
+    "SELECT a.took_s FROM attempts a JOIN deliveries d ON d.id = a.delivery WHERE d.lane = ? ORDER BY a.id DESC LIMIT 1000"
+)
 COUNTS = "SELECT lane, state, count(*) FROM deliveries WHERE state <> 'done' GROUP BY lane, state"
 COUNT_DUE = "SELECT lane, count(*), min(due_at) FROM deliveries WHERE state = 'pending' AND due_at <= ? GROUP BY lane"
 OPEN = "SELECT lane, count(*) FROM deliveries WHERE person = ? AND state IN ('pending', 'in_flight') GROUP BY lane"
@@ -107,6 +113,12 @@ class DeliveryReads:
             for row in self.db.execute(ATTEMPTS, (delivery,))
         ]
 
+    def durations(self) -> dict[str, list[float]]:
+        took: dict[str, list[float]] = {}
+        for (lane,) in self.db.execute(LANES).fetchall():
+            took[lane] = [row[0] for row in self.db.execute(DURATIONS, (lane,))]
+        return took
+
     def counts(self, now: float) -> dict[str, QueueCounts]:
         counts: dict[str, QueueCounts] = {}
         for lane, state, many in self.db.execute(COUNTS):
@@ -152,20 +164,15 @@ class DeliveryWrites(DeliveryReads):
         return self.db.execute(ADD_GUARD, (lane, digest, now)).rowcount == 1
 
     def due(self, lane: str, now: float, limit: int, busy: Collection[int] = ()) -> list[Delivery]:
-        found: list[Delivery] = []
-        excluded = json.dumps(list(busy))
-        for urgency in range(4):
-            if len(found) < limit:
-                rows = self.db.execute(DUE, (lane, urgency, now, excluded, limit - len(found)))
-                found.extend(_delivery(row) for row in rows)
-        return found
+        values = {"lane": lane, "now": now, "busy": json.dumps(list(busy)), "limit": limit}
+        return [_delivery(row) for row in self.db.execute(DUE, values)]
 
     def waiting(self, lane: str, person: int) -> list[Delivery]:
         return [_delivery(row) for row in self.db.execute(WAITING, (lane, person))]
 
     def next_due_at(self, lane: str) -> float | None:
-        times = [self.db.execute(NEXT_DUE, (lane, urgency)).fetchone()[0] for urgency in range(4)]
-        return min((at for at in times if at is not None), default=None)
+        (at,) = self.db.execute(NEXT_DUE, (lane,)).fetchone()
+        return at if at is None else float(at)
 
     def save_delivery(self, delivery: Delivery) -> None:
         done_at = delivery.due_at if delivery.state == "done" else None

@@ -15,7 +15,8 @@ _decode = msgspec.msgpack.Decoder(list[Entry]).decode
 ADD_SEGMENT = "INSERT INTO journal (at, entries, payload) VALUES (?, ?, ?)"
 ADD_TOTAL = "UPDATE journal_total SET entries = entries + ?"
 ADD_ANSWER = "INSERT OR REPLACE INTO answers (source, key, digest, status, answer, at) VALUES (?, ?, ?, ?, ?, ?)"
-NEXT_SEGMENTS = "SELECT id, payload FROM journal WHERE id >= ? ORDER BY id LIMIT ?"
+NEXT_SEGMENTS = "SELECT id FROM journal WHERE id >= ? ORDER BY id LIMIT ?"
+SEGMENT = "SELECT payload FROM journal WHERE id = ?"
 CURSOR = "SELECT segment, done FROM fold_cursor"
 MOVE_CURSOR = "UPDATE fold_cursor SET segment = ?, done = ?, folded = folded + ?"
 BACKLOG = "SELECT (SELECT entries FROM journal_total) - (SELECT folded FROM fold_cursor)"
@@ -57,8 +58,8 @@ class JournalWrites(JournalReads):
     def next_entries(self, limit: int) -> list[tuple[tuple[int, int], Entry]]:
         segment, done = self.db.execute(CURSOR).fetchone()
         found: list[tuple[tuple[int, int], Entry]] = []
-        for number, payload in self.db.execute(NEXT_SEGMENTS, (segment, limit + 1)).fetchall():
-            entries = self._entries(number, payload)
+        for number in self._segments_from(segment, limit + 1):
+            entries = self._entries(number)
             start = done if number == segment else 0
             for index in range(start, len(entries)):
                 found.append(((number, index + 1), entries[index]))
@@ -72,8 +73,12 @@ class JournalWrites(JournalReads):
     def first_time(self, event_id: str, now: float) -> bool:
         return self.db.execute(ADD_EVENT_ID, (event_id, now)).rowcount == 1
 
-    def _entries(self, number: int, payload: bytes) -> list[Entry]:
-        # a segment of thousands of entries is folded in many units: decode it once
+    def _segments_from(self, segment: int, limit: int) -> list[int]:
+        return [row[0] for row in self.db.execute(NEXT_SEGMENTS, (segment, limit))]
+
+    def _entries(self, number: int) -> list[Entry]:
+        # a segment of thousands of entries is folded in many units: read and decode it once
         if self._segment is None or self._segment[0] != number:
+            (payload,) = self.db.execute(SEGMENT, (number,)).fetchone()
             self._segment = (number, _decode(payload))
         return self._segment[1]

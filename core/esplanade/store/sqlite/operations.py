@@ -121,6 +121,14 @@ class OperationWrites(OperationReads):
         gone += self.db.execute(PRUNE_EVENT_IDS, (journal_before,)).rowcount
         return gone + self.db.execute(PRUNE_ANSWERS, (journal_before,)).rowcount
 
+    def outcomes_so_far(self) -> dict[tuple[str, str, str], int]:
+        """The counts that are not written down yet, to go back to when a part of the transaction is undone."""
+        return dict(self._outcomes)
+
+    def restore_outcomes(self, before: dict[tuple[str, str, str], int]) -> None:
+        """Forget the counts of what was undone."""
+        self._outcomes = before
+
     def write_outcomes(self) -> None:
         """Write down the counts that notes have added in this transaction: once a commit, not once a note."""
         for (connector, what, reason), times in self._outcomes.items():

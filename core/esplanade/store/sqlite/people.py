@@ -148,8 +148,9 @@ class PeopleWrites(PeopleReads):
         self.db.execute(SAVE_PERSON, (_encode(person), person.merged_into, person.id))
         if person.cdp_id is not None:
             self.db.execute(ADD_CDP_ID, (person.cdp_id, person.id))
-        for purpose, standing in person.consents.items():
-            self.db.execute(ADD_PENDING if standing.state == "pending" else DROP_PENDING, (purpose, person.id))
+
+    def set_pending(self, person: int, purpose: str, pending: bool) -> None:  # noqa: FBT001 - the value that is set
+        self.db.execute(ADD_PENDING if pending else DROP_PENDING, (purpose, person))
 
     def add_email(self, person: int, email_key: str) -> None:
         self.db.execute(ADD_EMAIL, (email_key, person))

@@ -46,7 +46,7 @@ class SqliteUnit(PeopleWrites, DeliveryWrites, OperationWrites, JournalWrites):
 
     def attempt(self, work: Callable[[], None]) -> Exception | None:
         """Do a part of the unit under a savepoint of its own; sqlite's own failures end the whole unit."""
-        outcomes = dict(self._outcomes)
+        before = self.outcomes_so_far()
         self.db.execute("SAVEPOINT part")
         try:
             work()
@@ -55,7 +55,7 @@ class SqliteUnit(PeopleWrites, DeliveryWrites, OperationWrites, JournalWrites):
         except Exception as problem:
             self.db.execute("ROLLBACK TO part")
             self.db.execute("RELEASE part")
-            self._outcomes = outcomes
+            self.restore_outcomes(before)
             return problem
         self.db.execute("RELEASE part")
         return None
@@ -120,6 +120,8 @@ class SqliteStore:
 
     async def read(self, question: Callable[[Reader], R]) -> R:
         """Ask on the reader's thread."""
+        if self._closing:
+            raise StoreError("the store is closed")
         return await self._loop.run_in_executor(self._readers, self._ask, question)
 
     async def close(self) -> None:
@@ -167,7 +169,9 @@ class SqliteStore:
 
     def _transaction(self, accepts: list[_Accept]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
         began = time.monotonic()
-        settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = []
+        settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = [
+            (accept.future, None, None) for accept in accepts
+        ]
         try:
             self._db.execute("BEGIN IMMEDIATE")
             if accepts:
@@ -175,38 +179,33 @@ class SqliteStore:
                 for accept in accepts:
                     if accept.answered is not None:
                         self._unit.keep_answer(accept.answered, time.time())
-                    settled.append((accept.future, None, None))
-            while self._units and (time.monotonic() - began < BUDGET_S or not (accepts or settled)):
+            while self._units and (time.monotonic() - began < BUDGET_S or not settled):
                 work, future = self._units.popleft()
-                settled.append((future, *self._savepoint(work)))
+                settled.append((future, None, None))
+                settled[-1] = (future, *self._savepoint(work))
             self._unit.write_outcomes()
             commit = time.monotonic()
             self._db.execute("COMMIT")
             self.commits += 1
             self.commit_seconds += time.monotonic() - commit
-        except sqlite3.Error as problem:
-            error = _translated(problem)
+        except Exception as problem:  # whatever it is, the writer goes on
             self._undo()
-            for accept in accepts:
-                if not any(future is accept.future for future, _, _ in settled):
-                    settled.append((accept.future, None, error))
+            error = _translated(problem)
             settled = [(future, None, error) for future, _, _ in settled]
         return settled
 
     def _savepoint(self, work: Callable[[Unit], Any]) -> tuple[Any, BaseException | None]:
         self._db.execute("SAVEPOINT unit")
+        before = self._unit.outcomes_so_far()
         try:
             result = work(self._unit)
-        except sqlite3.Error as problem:
-            if not self._db.in_transaction:
+        except BaseException as problem:
+            if not self._db.in_transaction:  # SQLite gave up the whole of it, as it may when the disk is full
                 raise
             self._db.execute("ROLLBACK TO unit")
             self._db.execute("RELEASE unit")
-            return None, _translated(problem)
-        except BaseException as problem:
-            self._db.execute("ROLLBACK TO unit")
-            self._db.execute("RELEASE unit")
-            return None, problem
+            self._unit.restore_outcomes(before)
+            return None, _translated(problem) if isinstance(problem, sqlite3.Error) else problem
         self._db.execute("RELEASE unit")
         return result, None
 
@@ -226,7 +225,7 @@ def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]
             future.set_result(result)
 
 
-def _translated(problem: sqlite3.Error) -> StoreError:
+def _translated(problem: BaseException) -> StoreError:
     code = getattr(problem, "sqlite_errorcode", 0) & 0xFF
     if code == sqlite3.SQLITE_FULL:
         return StorageFull("the disk is full: nothing was accepted")

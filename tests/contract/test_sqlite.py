@@ -1,0 +1,238 @@
+"""What is SQLite's own: the file, its lock, its schema, and a disk that is full."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+from esplanade.errors import StorageFull, StoreError, StoreLocked
+from esplanade.records import Entry, Note
+from esplanade.store import migrate
+from esplanade.store.locate import holder, open_store, reading, sqlite_path
+from esplanade.store.sqlite.store import SqliteStore
+
+
+def entry(name, size=1):
+    return Entry(kind="profile", origin="shop", id=name, at=1.0, body=b"x" * size)
+
+
+def journalled(unit):
+    return [found.id for _, found in unit.next_entries(1_000)]
+
+
+@pytest.fixture
+async def store(tmp_path):
+    opened = await SqliteStore.open(tmp_path / "esplanade.db", what="the first hub")
+    yield opened
+    await opened.close()
+
+
+# A disk that is full.
+
+
+@pytest.fixture
+def disk(store):
+    """Lets the file grow by a few pages more, or as it likes."""
+
+    class Disk:
+        async def leave(self, pages):
+            def limit(unit):
+                (held,) = unit.db.execute("PRAGMA page_count").fetchone()
+                unit.db.execute(f"PRAGMA max_page_count = {held + pages}")
+
+            await store.run(limit)
+
+        async def free(self):
+            await store.run(lambda unit: unit.db.execute("PRAGMA max_page_count = 1073741823").fetchone())
+
+    return Disk()
+
+
+async def test_a_full_disk_accepts_nothing_of_the_request_and_goes_on_when_there_is_room(store, disk):
+    await store.accept([entry("e-1")])
+    await disk.leave(2)
+    with pytest.raises(StorageFull, match="disk is full"):
+        await store.accept([entry("e-2"), entry("e-3", 1_000_000)])
+    assert await store.run(journalled) == ["e-1"]
+    assert await store.read(lambda reader: reader.backlog()) == 1
+    await disk.free()
+    await store.accept([entry("e-4", 1_000_000)])
+    assert await store.run(journalled) == ["e-1", "e-4"]
+
+
+async def test_a_full_disk_is_told_to_every_request_of_the_commit(store, disk, busy):
+    await disk.leave(2)
+    async with busy(store):
+        accepts = [asyncio.create_task(store.accept([entry(f"e-{number}", 500_000)])) for number in range(3)]
+        await asyncio.sleep(0)
+    told = await asyncio.gather(*accepts, return_exceptions=True)
+    assert [type(each) for each in told] == [StorageFull] * 3
+
+
+async def test_a_unit_that_finds_the_disk_full_is_told_so_and_undone(store, disk):
+    def fill(unit):
+        unit.set_meta("k", "v")
+        unit.note(Note(person=1, at=1.0, what="accepted"))
+        unit.append([entry("e-1", 1_000_000)])
+
+    await disk.leave(2)
+    with pytest.raises(StorageFull):
+        await store.run(fill)
+    await disk.free()
+    assert await store.run(journalled) == []
+    assert await store.read(lambda reader: (reader.meta("k"), reader.outcomes())) == (None, {})
+
+
+async def test_a_part_of_a_unit_that_finds_the_disk_full_ends_the_whole_unit(store, disk):
+    def fill(unit):
+        unit.set_meta("k", "v")
+        unit.attempt(lambda: unit.append([entry("e-1", 1_000_000)]))
+
+    await disk.leave(2)
+    with pytest.raises(StorageFull):
+        await store.run(fill)
+    assert await store.read(lambda reader: reader.meta("k")) is None
+
+
+async def test_a_unit_is_told_when_its_transaction_is_gone(store):
+    def lose(unit):
+        unit.set_meta("k", "v")
+        unit.db.execute("ROLLBACK")  # as SQLite itself may, when the disk fails
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises(StoreError, match="disk I/O error"):
+        await asyncio.wait_for(store.run(lose), 5)
+    await store.accept([entry("e-1")])
+    assert await store.run(journalled) == ["e-1"]
+
+
+async def test_requests_whose_transaction_was_lost_by_a_unit_are_told(store, busy):
+    def lose(unit):
+        unit.db.execute("ROLLBACK")
+        raise sqlite3.OperationalError("disk I/O error")
+
+    async with busy(store):
+        accept = asyncio.create_task(store.accept([entry("e-1")]))
+        unit = asyncio.create_task(store.run(lose))
+        await asyncio.sleep(0)
+    told = await asyncio.wait_for(asyncio.gather(accept, unit, return_exceptions=True), 5)
+    assert [type(each) for each in told] == [StoreError] * 2
+    assert await store.run(journalled) == []
+
+
+# The schema.
+
+
+async def test_a_store_of_a_newer_program_is_refused_and_left_alone(store):
+    await store.close()
+    with closing(sqlite3.connect(store.path)) as db:
+        db.execute("PRAGMA user_version = 999")
+    with pytest.raises(StoreError, match=r"written by a newer Esplanade \(schema 999.*install that version again"):
+        await SqliteStore.open(store.path)
+    with closing(sqlite3.connect(store.path)) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (999,)
+    assert holder("sqlite:esplanade.db", store.path.parent) is None
+
+
+async def test_a_file_that_is_no_store_is_refused(tmp_path):
+    path = tmp_path / "esplanade.db"
+    path.write_bytes(b"not a database" * 500)
+    with pytest.raises(StoreError, match="cannot be used"):
+        await SqliteStore.open(path)
+
+
+async def test_a_folder_that_is_missing_is_named(tmp_path):
+    with pytest.raises(StoreError, match="missing"):
+        await SqliteStore.open(tmp_path / "missing" / "esplanade.db")
+
+
+async def test_migrations_are_applied_once_and_in_order(store):
+    numbers = [step.number for step in migrate.migrations("sqlite")]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert migrate.due("sqlite", len(numbers)) == []
+    assert [step.number for step in migrate.due("sqlite", 0)] == numbers
+    assert await store.run(lambda unit: unit.db.execute("PRAGMA user_version").fetchone()) == (len(numbers),)
+
+
+async def test_what_is_acknowledged_survives_a_power_cut(store):
+    pragmas = await store.run(
+        lambda unit: [unit.db.execute(f"PRAGMA {name}").fetchone()[0] for name in ("journal_mode", "synchronous")]
+    )
+    assert pragmas == ["wal", 2]  # 2: FULL
+
+
+# The lock.
+
+
+async def test_a_second_hub_is_refused_and_the_holder_named(store):
+    with pytest.raises(StoreLocked, match="the first hub") as refused:
+        await SqliteStore.open(store.path, what="a second hub")
+    assert refused.value.path == str(store.path)
+    await store.accept([entry("e-1")])
+
+
+async def test_the_lock_says_where_its_holder_answers(store, tmp_path):
+    store.describe("the first hub", "http://127.0.0.1:8600")
+    found = holder("sqlite:esplanade.db", tmp_path)
+    assert (found["what"], found["url"]) == ("the first hub", "http://127.0.0.1:8600")
+    await store.close()
+    assert holder("sqlite:esplanade.db", tmp_path) is None
+
+
+async def test_a_lock_without_words_still_holds(store):
+    (store.path.parent / "esplanade.db.lock").write_text("")
+    with pytest.raises(StoreLocked, match="process unknown"):
+        await SqliteStore.open(store.path)
+
+
+# Beside the hub.
+
+
+async def test_a_command_reads_beside_a_hub_that_writes(store, tmp_path):
+    await store.run(lambda unit: unit.set_meta("k", "v"))
+    with reading("sqlite:esplanade.db", tmp_path) as reader:
+        assert reader.meta("k") == "v"
+        await store.run(lambda unit: unit.set_meta("k", "w"))
+        assert reader.meta("k") == "w"
+
+
+async def test_a_command_cannot_write_through_a_reader(store, tmp_path):
+    with reading("sqlite:esplanade.db", tmp_path) as reader, pytest.raises(sqlite3.OperationalError):
+        reader.db.execute("DELETE FROM meta")
+
+
+async def test_a_command_that_reads_no_store_is_told_how_to_make_one(tmp_path):
+    with pytest.raises(StoreError, match="esplanade run"), reading("sqlite:esplanade.db", tmp_path):
+        pass
+
+
+async def test_a_command_that_reads_something_else_is_told_so(tmp_path):
+    (tmp_path / "esplanade.db").write_bytes(b"not a database" * 500)
+    with pytest.raises(StoreError, match="cannot be read"), reading("sqlite:esplanade.db", tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("folder", ["with space", "50% off", "why?", "a#b", "été"])
+async def test_a_folder_may_have_any_name(tmp_path, folder):
+    (tmp_path / folder).mkdir()
+    url = f"sqlite:{folder}/esplanade.db"
+    store = await open_store(url, tmp_path, what="tests")
+    await store.run(lambda unit: unit.set_meta("k", "v"))
+    assert await store.read(lambda reader: reader.meta("k")) == "v"
+    with reading(url, tmp_path) as reader:
+        assert reader.meta("k") == "v"
+    await store.close()
+
+
+@pytest.mark.parametrize("url", ["", "sqlite", "sqlite:", "postgresql://user@host/db", "esplanade.db"])
+def test_a_store_that_this_version_does_not_know_is_refused(tmp_path, url):
+    with pytest.raises(StoreError, match="this version knows sqlite:PATH"):
+        sqlite_path(url, tmp_path)
+
+
+def test_a_relative_store_lies_beside_its_configuration(tmp_path):
+    assert sqlite_path("sqlite:data/hub.db", tmp_path) == tmp_path / "data" / "hub.db"
+    assert sqlite_path("sqlite:/var/lib/hub.db", tmp_path).as_posix() == "/var/lib/hub.db"

@@ -1,0 +1,105 @@
+"""What follows from how a hook ended: every error, for every kind of work and every kind of plugin."""
+
+from random import Random
+
+import pytest
+
+from esplanade.config.model import Retry
+from esplanade.delivery.verdict import Done, Park, Pause, Reject, RetryAt, judge, words
+from esplanade.errors import (
+    AuthenticationError,
+    DeliveryError,
+    EndpointGone,
+    OutcomeUnknown,
+    PermanentError,
+    PluginError,
+    RateLimited,
+    TemporaryError,
+)
+from esplanade.model import Outcome
+from esplanade.records import Delivery
+from esplanade.values import Duration
+
+NOW = 1_000_000.0
+DAY = 86_400.0
+KINDS = ("profile", "consent", "trigger", "webhook")
+REPEATS = ("safe", "never")
+UNKNOWN = (OutcomeUnknown("cut"), PluginError("no Outcome"), KeyError("ada@example.com"), DeliveryError("vague"))
+
+
+def verdict(result, kind="profile", repeat="safe", *, attempts=1, age=0.0):
+    delivery = Delivery(id=1, lane="crm", kind=kind, attempts=attempts, first_at=NOW - age)
+    return judge(result, delivery, now=NOW, retry=Retry(), rng=Random(3), repeat=repeat)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("repeat", REPEATS)
+class TestWhateverTheKindAndTheRepeatClass:
+    def test_an_outcome_is_done(self, kind, repeat):
+        outcome = Outcome(remote_id="9001")
+        assert verdict(outcome, kind, repeat) == Done(outcome=outcome)
+
+    @pytest.mark.parametrize("error", [TemporaryError("down"), RateLimited("slow down")])
+    def test_what_was_not_acted_on_is_tried_again_and_the_base_stays_known(self, kind, repeat, error):
+        found = verdict(error, kind, repeat)
+        assert isinstance(found, RetryAt)
+        assert NOW <= found.at <= NOW + 1
+        assert not found.base_unknown
+
+    def test_a_refusal_is_a_dead_letter_at_once(self, kind, repeat):
+        found = verdict(PermanentError("no such group"), kind, repeat)
+        assert found == Reject(reason="rejected", error="PermanentError: no such group")
+
+    def test_refused_credentials_pause_the_connector(self, kind, repeat):
+        assert verdict(AuthenticationError("401"), kind, repeat) == Pause(state="auth", error="AuthenticationError: 401")
+
+    def test_an_endpoint_that_is_gone_pauses_the_connector(self, kind, repeat):
+        assert verdict(EndpointGone("410"), kind, repeat) == Pause(state="gone", error="EndpointGone: 410")
+
+    @pytest.mark.parametrize("error", UNKNOWN, ids=lambda error: type(error).__name__)
+    def test_what_may_have_been_acted_on_is_repeated_unless_it_is_a_trigger_that_must_not_be(self, kind, repeat, error):
+        found = verdict(error, kind, repeat)
+        if kind == "trigger" and repeat == "never":
+            assert isinstance(found, Park)
+            assert found.reason == "outcome-unknown"
+        else:
+            assert isinstance(found, RetryAt)
+            assert found.base_unknown == (kind != "trigger")
+
+    def test_it_is_given_up_only_once_window_and_attempts_are_used_up(self, kind, repeat):
+        assert isinstance(verdict(TemporaryError(), kind, repeat, attempts=100, age=29 * DAY), RetryAt)
+        assert isinstance(verdict(TemporaryError(), kind, repeat, attempts=7, age=31 * DAY), RetryAt)
+        found = verdict(TemporaryError("down"), kind, repeat, attempts=8, age=31 * DAY)
+        assert found == Reject(reason="gave-up", error="TemporaryError: down")
+
+
+@pytest.mark.parametrize("error", [TemporaryError, RateLimited, OutcomeUnknown])
+def test_the_wait_that_a_vendor_asks_for_is_kept_up_to_a_day(error):
+    assert verdict(error("later", retry_after=120)).at == NOW + 120
+    assert verdict(error("later", retry_after=float("inf"))).at == NOW + DAY
+    assert verdict(error("later", retry_after=-5)).at == NOW
+
+
+@pytest.mark.parametrize("wish", [float("nan"), "120", "Wed, 21 Oct 2026 07:28:00 GMT", b"1", [1]])
+def test_a_wait_that_is_no_number_counts_as_none(wish):
+    found = verdict(RateLimited("later", retry_after=wish), attempts=1)
+    assert NOW <= found.at <= NOW + 1
+
+
+def test_the_hubs_own_schedule_grows_with_the_attempts():
+    retry = Retry(base=Duration(1), cap=Duration(3600))
+    delivery = Delivery(id=1, lane="crm", kind="profile", attempts=20, first_at=NOW)
+    waits = [
+        judge(TemporaryError(), delivery, now=NOW, retry=retry, rng=Random(seed), repeat="safe").at - NOW
+        for seed in range(200)
+    ]
+    assert 1000 < max(waits) <= 3600
+
+
+def test_a_plugins_own_exception_is_told_by_its_type_alone():
+    assert words(KeyError("ada@example.com")) == "PluginError: the plugin raised KeyError"
+
+
+def test_an_error_on_purpose_is_told_in_its_own_words_but_not_at_any_length():
+    assert words(PermanentError("mailing 318 is not published")) == "PermanentError: mailing 318 is not published"
+    assert len(words(PermanentError("x" * 10_000))) == 500

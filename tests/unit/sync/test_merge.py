@@ -1,0 +1,286 @@
+"""The three-way merge: what must be sent, what a report comes to, and when two values are the same."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from esplanade.records import Clocked, Remote
+from esplanade.sync.merge import KEEP_SENT, confirm, delta, in_flight, judge, remember_sent, same
+
+NOW, WINDOW = 10_000.0, 600.0
+ADA = "ada@example.com"
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+VALUES = SCALARS | st.lists(st.booleans() | st.integers() | st.text(max_size=3), max_size=3)
+NAMES = st.sampled_from(["firstname", "phone", "ltv", "tags"])
+FIELDS = st.dictionaries(NAMES, VALUES, max_size=4)
+MEMBERSHIPS = st.dictionaries(st.sampled_from(["vip", "churn-risk", "staff"]), st.booleans(), max_size=3)
+
+
+def remote(**known):
+    return Remote(person=1, connector="webpower", **{"email": ADA, **known})
+
+
+# When two values are the same.
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (None, ""),
+        (None, []),
+        ("", []),
+        (12, "12"),
+        (12.0, 12),
+        (12.0, "12"),
+        (12.5, "12.5"),
+        (True, "true"),
+        (["a", "b"], "a,b"),
+        ([1, 2], "1,2"),
+        ([1.0], "1"),
+    ],
+)
+def test_the_same_value_in_another_form_is_the_same(one, other):
+    assert same(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Ada", "ada"), ("Ada", "Ada "), (None, "0"), (None, 0), (False, None), (12, "12.5"), (["a", "b"], ["b", "a"])],
+)
+def test_different_values_are_different(one, other):
+    assert not same(one, other)
+
+
+@given(VALUES)
+def test_every_value_is_like_itself(value):
+    assert same(value, value)
+
+
+@given(VALUES, VALUES)
+def test_likeness_goes_both_ways(one, other):
+    assert same(one, other) is same(other, one)
+
+
+# What must be sent.
+
+
+def settled(base, wanted, email=ADA):
+    """What the vendor holds once it acknowledged everything of a delta."""
+    return Remote(
+        person=1,
+        connector="webpower",
+        email=email,
+        fields={**base.fields, **wanted.changed, **dict.fromkeys(wanted.cleared)},
+        audiences={**base.audiences, **dict.fromkeys(wanted.add, True), **dict.fromkeys(wanted.remove, False)},
+        owned=sorted((set(base.owned) | set(wanted.add)) - set(wanted.remove)),
+    )
+
+
+@given(FIELDS, FIELDS, MEMBERSHIPS, MEMBERSHIPS, st.booleans())
+def test_nothing_is_left_to_send_once_a_delta_is_acknowledged(desired, fields, audiences, held, unknown):
+    base = remote(fields=fields, audiences=held, owned=sorted(held), unknown=unknown)
+    wanted = delta(ADA, desired, audiences, base)
+    assert delta(ADA, desired, audiences, settled(base, wanted)).is_empty()
+
+
+@given(FIELDS)
+def test_a_vendor_that_holds_everything_is_sent_nothing(fields):
+    assert delta(ADA, fields, {}, remote(fields=fields)).is_empty()
+
+
+@given(FIELDS, FIELDS, MEMBERSHIPS)
+def test_an_unknown_base_equals_nothing(desired, fields, audiences):
+    wanted = delta(ADA, desired, audiences, remote(fields=fields, audiences=audiences, unknown=True))
+    assert set(wanted.changed) == {name for name, value in desired.items() if not same(value, None)}
+    assert set(wanted.cleared) == {name for name, value in desired.items() if same(value, None) and name in fields}
+    assert set(wanted.add) == {name for name, member in audiences.items() if member}
+
+
+def test_a_new_person_is_sent_what_is_set_and_not_what_is_empty():
+    wanted = delta(ADA, {"firstname": "Ada", "phone": None}, {"vip": True, "staff": False}, None)
+    assert (wanted.changed, wanted.cleared) == ({"firstname": "Ada"}, [])
+    assert (wanted.add, wanted.remove, wanted.not_owned) == (["vip"], [], [])
+    assert wanted.renamed_from is None
+
+
+def test_only_what_differs_is_changed_but_all_is_desired():
+    wanted = delta(ADA, {"firstname": "Ada", "ltv": 13}, {}, remote(fields={"firstname": "Ada", "ltv": 12}))
+    assert wanted.changed == {"ltv": 13}
+    assert wanted.desired == {"firstname": "Ada", "ltv": 13}
+
+
+def test_a_cleared_value_is_cleared_where_the_vendor_holds_one():
+    wanted = delta(ADA, {"phone": None, "fax": None}, {}, remote(fields={"phone": "0612345678"}))
+    assert wanted.cleared == ["phone"]
+
+
+def test_a_value_that_the_vendor_refused_is_not_sent_again_until_it_changes():
+    refused = remote(fields={"phone": ""}, rejected={"phone": "+31 6 12345678"})
+    assert delta(ADA, {"phone": "+31 6 12345678"}, {}, refused).is_empty()
+    assert delta(ADA, {"phone": "0612345678"}, {}, refused).changed == {"phone": "0612345678"}
+
+
+def test_a_membership_that_the_hub_did_not_make_is_not_taken_away():
+    wanted = delta(ADA, {}, {"vip": False, "staff": False}, remote(audiences={"vip": True, "staff": True}, owned=["vip"]))
+    assert (wanted.remove, wanted.not_owned) == (["vip"], ["staff"])
+
+
+def test_an_uncertain_membership_is_taken_away_where_the_hub_may_have_made_it():
+    wanted = delta(ADA, {}, {"vip": False, "staff": False}, remote(owned=["vip"], unknown=True))
+    assert (wanted.remove, wanted.not_owned) == (["vip"], [])
+
+
+def test_another_address_is_a_rename():
+    assert delta("ada@new.example", {}, {}, remote()).renamed_from == ADA
+
+
+@pytest.mark.parametrize(
+    ("held", "ours"),
+    [
+        ("Ada@Example.com", ADA),
+        ("info@bücher.example", "info@xn--bcher-kva.example"),
+        ("jose\u0301@example.com", "jos\u00e9@example.com"),
+        ("not an address", "Not an address"),
+    ],
+)
+def test_the_same_address_in_another_form_is_no_rename(held, ours):
+    assert delta(ours, {}, {}, remote(email=held)).is_empty()
+
+
+# What a report comes to.
+
+ADA_L = Clocked("Ada L.", 5_000.0)
+
+
+def verdict(reported, base=None, *, hub=ADA_L, at=None, conflict="newest", **known):
+    fields = {} if base is None else {"name": base}
+    return judge(
+        reported,
+        key="name",
+        remote=remote(**{"fields": fields, **known}),
+        hub=hub,
+        said_at=NOW if at is None else at,
+        has_clock=at is not None,
+        now=NOW,
+        window=WINDOW,
+        conflict=conflict,
+    )
+
+
+def sent(*values):
+    return {"field:name": [Clocked(value, at) for value, at in values]}
+
+
+JUDGED = {
+    # what comes back of our own
+    "equal to base": ("echo", dict(reported="Ada", base="Ada")),
+    "equal to base but for its form": ("echo", dict(reported="12", base=12)),
+    "equal to base and later by its clock": ("echo", dict(reported="Ada", base="Ada", at=NOW)),
+    "in flight": ("echo", dict(reported="Ada L.", base="Ada", sent=sent(("Ada L.", NOW - 5)))),
+    "sent before what is in flight": (
+        "echo",
+        dict(reported="A.", base="Ada", hub=Clocked("B.", 9_990.0), sent=sent(("A.", NOW - 9), ("B.", NOW - 5))),
+    ),
+    "in flight and earlier by its own clock": (
+        "echo",
+        dict(reported="A.", base="Ada", at=NOW - 10, sent=sent(("A.", NOW - 5))),
+    ),
+    "sent lately, but later by its own clock": (
+        "take",
+        dict(reported="A.", base="Ada", at=NOW - 1, sent=sent(("A.", NOW - 5))),
+    ),
+    "sent at the end of the window": ("echo", dict(reported="A.", base="Ada", sent=sent(("A.", NOW - WINDOW)))),
+    "sent before the window": ("take", dict(reported="A.", base="Ada", sent=sent(("A.", NOW - WINDOW - 1)))),
+    # what the vendor made of it
+    "cut after it was sent": ("cut", dict(reported="Ad", base="Ada L.", sent=sent(("Ada L.", NOW - 5)))),
+    "refused after it was sent": ("cut", dict(reported="", base="Ada L.", sent=sent(("Ada L.", NOW - 5)))),
+    "emptied after it was sent": ("cut", dict(reported=None, base="Ada L.", sent=sent(("Ada L.", NOW - 5)))),
+    "cut, and told of it a day later": ("cut", dict(reported="Ad", base="Ada L.", sent=sent(("Ada L.", NOW - 86_400)))),
+    "emptied after it was once reported whole": (
+        "take",
+        dict(reported=None, base="Ada L.", sent=sent(("Ada L.", NOW - 5)), confirmed=["field:name"]),
+    ),
+    "another value after it was sent": ("take", dict(reported="Bob", base="Ada L.", sent=sent(("Ada L.", NOW - 5)))),
+    "a number is not cut": (
+        "take",
+        dict(reported=1, base=12, hub=Clocked(12, 5_000.0), sent=sent((12, NOW - 5))),
+    ),
+    # only the vendor changed
+    "changed at the vendor": ("take", dict(reported="Ada Lovelace", base="Ada L.")),
+    "changed at the vendor, by its clock": ("take", dict(reported="Ada Lovelace", base="Ada L.", at=6_000.0)),
+    "changed at the vendor, though the hub has the last word": (
+        "take",
+        dict(reported="Ada Lovelace", base="Ada L.", conflict="hub"),
+    ),
+    "an old report of what was there before": ("keep", dict(reported="A.", base="Ada L.", at=4_000.0)),
+    "unknown to the hub": ("take", dict(reported="Ada", hub=None)),
+    "equal to the hub's, unlike base": ("same", dict(reported="Ada L.", base="Ada")),
+    # both changed
+    "both, the vendor's later": ("take", dict(reported="A.", base="Ada", at=6_000.0)),
+    "both, the hub's later": ("keep", dict(reported="A.", base="Ada", at=4_000.0)),
+    "both at the same moment": ("keep", dict(reported="A.", base="Ada", at=5_000.0)),
+    "both, the vendor without a clock, read later": ("take", dict(reported="A.", base="Ada")),
+    "both, the hub wins": ("keep", dict(reported="A.", base="Ada", at=6_000.0, conflict="hub")),
+    "both, the vendor wins": ("take", dict(reported="A.", base="Ada", at=4_000.0, conflict="esp")),
+    # no base to compare with
+    "no base, no clock": ("keep", dict(reported="A.")),
+    "no base, later by its clock": ("take", dict(reported="A.", at=6_000.0)),
+    "no base, earlier by its clock": ("keep", dict(reported="A.", at=4_000.0)),
+    "no base, the hub wins": ("keep", dict(reported="A.", at=6_000.0, conflict="hub")),
+    "no base, the vendor wins": ("take", dict(reported="A.", conflict="esp")),
+    "an uncertain base is none": ("same", dict(reported="Ada L.", base="Ada L.", unknown=True)),
+    "an uncertain base shows no change": ("keep", dict(reported="A.", base="Ada L.", unknown=True)),
+}
+
+
+@pytest.mark.parametrize(("expected", "case"), JUDGED.values(), ids=JUDGED.keys())
+def test_a_reported_value_is(expected, case):
+    assert verdict(**case) == expected
+
+
+@given(VALUES, st.sampled_from(["newest", "hub", "esp"]), st.none() | st.floats(0, NOW))
+def test_what_equals_base_is_always_an_echo(value, conflict, at):
+    assert verdict(value, hub=Clocked("x", 1.0), at=at, conflict=conflict, fields={"name": value}) == "echo"
+
+
+# What was sent lately.
+
+
+def test_values_are_remembered_for_a_window():
+    held = remote()
+    remember_sent(held, "field:name", "A.", NOW - WINDOW - 1, WINDOW)
+    remember_sent(held, "field:name", "B.", NOW - 1, WINDOW)
+    remember_sent(held, "field:name", "C.", NOW, WINDOW)
+    assert [value.value for value in held.sent["field:name"]] == ["B.", "C."]
+
+
+def test_only_the_last_few_values_are_remembered():
+    held = remote()
+    for number in range(KEEP_SENT + 3):
+        remember_sent(held, "field:name", number, NOW, WINDOW)
+    assert [value.value for value in held.sent["field:name"]] == list(range(3, KEEP_SENT + 3))
+
+
+def test_a_membership_in_flight_is_told_from_one_that_changed_later():
+    held = remote()
+    remember_sent(held, "audience:vip", True, NOW, WINDOW)
+    assert in_flight(held, "audience:vip", True, now=NOW + 1, window=WINDOW, said_at=None)
+    assert not in_flight(held, "audience:vip", False, now=NOW + 1, window=WINDOW, said_at=None)
+    assert not in_flight(held, "audience:vip", True, now=NOW + 2, window=WINDOW, said_at=NOW + 1)
+    assert not in_flight(held, "audience:staff", True, now=NOW + 1, window=WINDOW, said_at=None)
+
+
+def test_a_write_counts_as_confirmed_once_it_is_reported_whole_and_until_the_next():
+    held = remote()
+    remember_sent(held, "field:name", "Ada", NOW, WINDOW)
+    confirm(held, "field:name", "Ad")
+    assert held.confirmed == []
+    confirm(held, "field:name", "Ada")
+    confirm(held, "field:name", "Ada")
+    confirm(held, "field:phone", "06")
+    assert held.confirmed == ["field:name"]
+    remember_sent(held, "field:name", "Ada L.", NOW + 1, WINDOW)
+    assert held.confirmed == []

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
+import time
 
 import pytest
 
 from esplanade.store.locate import open_store
+from esplanade.store.sqlite.store import BUDGET_S
 
 
 class Sqlite:
@@ -43,13 +45,16 @@ async def store(backend):
 
 @contextlib.asynccontextmanager
 async def busy(store, work=lambda unit: None):
-    """Keep the writer in the middle of a unit, after ``work``, while the block runs."""
+    """Keep the writer in the middle of a unit, after ``work``, while the block runs, and long enough to commit it alone."""
     begun, go_on = threading.Event(), threading.Event()
 
     def unit(unit):
+        until = time.monotonic() + 2 * BUDGET_S
         work(unit)
         begun.set()
         go_on.wait(10)
+        while time.monotonic() < until:
+            pass
 
     running = asyncio.create_task(store.run(unit))
     try:

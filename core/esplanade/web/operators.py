@@ -75,6 +75,7 @@ class Operators:
             web.post("/v1/connectors/{name}/resume", own(self._resume)),
             web.post("/v1/connectors/{name}/pull", own(self._pull)),
             web.post("/v1/connectors/{name}/discover", own(self._discover)),
+            web.post("/v1/connectors/{name}/check", own(self._check)),
         ]
 
     def _for_operators(
@@ -159,6 +160,9 @@ class Operators:
 
     async def _discover(self, request: web.Request) -> web.Response:
         return _json(await _asking(self._hub.discover(self._running(request)), "discover"))
+
+    async def _check(self, request: web.Request) -> web.Response:
+        return _json(await _asking(self._hub.check(self._running(request)), "check"))
 
     def _name(self, request: web.Request) -> str:
         name = request.match_info["name"]

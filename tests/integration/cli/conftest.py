@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -105,6 +106,7 @@ class Project:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.started: list[asyncio.subprocess.Process] = []
         self.config = folder / "connectors.yaml"
         self.write("connectors.yaml", CONNECTORS)
         self.write("crm.py", CRM)
@@ -123,7 +125,7 @@ class Project:
     async def start(self, *arguments: str, **environment: str) -> asyncio.subprocess.Process:
         """The program in a process of its own."""
         pipe = asyncio.subprocess.PIPE
-        return await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "esplanade.cli",
@@ -134,6 +136,8 @@ class Project:
             env=self.environment(**environment),
             cwd=self.folder,
         )
+        self.started.append(process)
+        return process
 
     async def apart(self, *arguments: str, stdin: str = "", **environment: str) -> Ended:
         """Run the program in a process of its own until it ends."""
@@ -161,7 +165,12 @@ def log(capsys):
 
 @pytest.fixture
 def project(tmp_path):
-    return Project(tmp_path)
+    project = Project(tmp_path)
+    yield project
+    for process in project.started:
+        if process.returncode is None:  # its test failed before it ended it
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
 
 
 @pytest.fixture

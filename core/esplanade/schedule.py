@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from .clock import Clock, as_datetime
 from .context import Log
-from .errors import EsplanadeError
+from .errors import EsplanadeError, PluginError
 from .store.port import Store
 from .values import Duration
 
@@ -130,7 +130,9 @@ class Schedule:
         try:
             await job.action()
         except EsplanadeError as problem:
-            self._log.error("job_failed", connector=job.connector, job=job.name, error=str(problem))
+            own = isinstance(problem, PluginError) and problem.__cause__  # a plugin's own words may quote anybody
+            error = type(own).__name__ if own else str(problem)
+            self._log.error("job_failed", connector=job.connector, job=job.name, error=error)
         except Exception as problem:
             self._log.error("job_failed", connector=job.connector, job=job.name, error=type(problem).__name__)
         return True

@@ -17,7 +17,7 @@ async def test_whatever_was_acknowledged_outlives_a_kill(backend):
     for _ in range(ROUNDS):
         acknowledged |= await _accept_until_killed(backend, after=rng.randrange(1, 600))
         store = await backend.open()
-        found = [entry.id for _, entry in await store.run(lambda unit: unit.next_entries(1_000_000))]
+        found = [entry.id for _, entry in await store.run(lambda unit: list(unit.next_entries(1_000_000)))]
         assert acknowledged <= set(found)
         assert len(found) == len(set(found)) == await store.read(lambda reader: reader.backlog())
         await store.close()

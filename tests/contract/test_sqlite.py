@@ -164,6 +164,38 @@ async def test_what_is_acknowledged_survives_a_power_cut(store):
     assert pragmas == ["wal", 2]  # 2: FULL
 
 
+async def test_only_work_that_need_not_be_durable_is_spared_the_disk(store):
+    def mode(unit):
+        return unit.db.execute("PRAGMA synchronous").fetchone()[0]
+
+    modes = [await store.run(mode, durable=durable) for durable in (True, False, False, True)]
+    assert modes == [2, 1, 1, 2]  # 2: FULL, 1: NORMAL
+
+
+async def test_a_durable_unit_takes_what_was_spared_to_the_disk_though_it_changes_nothing_itself(store):
+    def written():
+        return store.path.with_name("esplanade.db-wal").stat().st_size
+
+    await store.run(lambda unit: unit.set_meta("k", "v"), durable=False)
+    before = written()
+    await store.run(lambda unit: None)
+    barrier = written()
+    await store.run(lambda unit: None)
+    assert before < barrier == written()
+
+
+async def test_a_unit_that_cannot_even_begin_is_told(store):
+    await store.run(lambda unit: unit.db.execute("PRAGMA busy_timeout = 0").fetchone())
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as stranger:
+        stranger.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            await asyncio.wait_for(store.run(lambda unit: unit.set_meta("k", "v")), 5)
+        with pytest.raises(StoreError, match="locked"):
+            await asyncio.wait_for(store.accept([entry("e-1")]), 5)
+    await store.run(lambda unit: unit.set_meta("k", "w"))
+    assert await store.read(lambda reader: reader.meta("k")) == "w"
+
+
 # The lock.
 
 

@@ -60,7 +60,7 @@ async def test_what_was_accepted_is_in_the_journal_in_order(store):
 async def test_an_entry_comes_back_as_it_was_accepted(store):
     whole = entry("e-1", root="e-0", hops=2, backfill=True, dedupe=True)
     await store.accept([whole])
-    ((_, found),) = await store.run(lambda unit: unit.next_entries(1))
+    ((_, found),) = await store.run(lambda unit: list(unit.next_entries(1)))
     assert found == whole
 
 
@@ -195,6 +195,21 @@ async def test_a_reader_sees_only_what_was_committed(store, busy):
     assert await store.read(lambda reader: reader.person_by_cdp_id("u-1")) is not None
 
 
+async def test_work_that_need_not_be_durable_is_seen_at_once_and_in_order(backend, store):
+    await store.run(lambda unit: unit.set_meta("k", "fold"), durable=False)
+    assert await store.read(lambda reader: reader.meta("k")) == "fold"
+    work = [
+        asyncio.create_task(
+            store.run(lambda unit, n=number: unit.set_meta("k", f"{unit.meta('k')} {n}"), durable=number % 3 == 0)
+        )
+        for number in range(6)
+    ]
+    await asyncio.gather(*work)
+    store = await reopened(backend, store)
+    assert await store.read(lambda reader: reader.meta("k")) == "fold 0 1 2 3 4 5"
+    await store.close()
+
+
 async def test_closing_finishes_what_was_submitted(backend, store, busy):
     async with busy(store):
         accept = asyncio.create_task(store.accept([entry("e-1")]))
@@ -231,7 +246,7 @@ async def test_a_store_that_is_held_names_its_holder(backend, store):
 
 async def test_the_fold_goes_on_behind_its_cursor(backend, store):
     await store.accept([entry("e-1"), entry("e-2"), entry("e-3")])
-    ((_, _), (second, _)) = await store.run(lambda unit: unit.next_entries(2))
+    ((_, _), (second, _)) = await store.run(lambda unit: list(unit.next_entries(2)))
     await store.run(lambda unit: unit.move_cursor(second, 2))
     store = await reopened(backend, store)
     assert await store.run(everything) == ["e-3"]
@@ -243,9 +258,10 @@ async def test_entries_are_read_across_commits(store):
     for first in (0, 3, 6):
         await store.accept([entry(f"e-{first + number}") for number in range(3)])
     read = []
-    while part := await store.run(lambda unit: unit.next_entries(2)):
+    while part := await store.run(lambda unit: list(unit.next_entries(2))):
         read.append([found.id for _, found in part])
-        await store.run(lambda unit, at=part[-1][0], many=len(part): unit.move_cursor(at, many))
+        (position, _), many = part[-1], len(part)
+        await store.run(lambda unit, position=position, many=many: unit.move_cursor(position, many))
     assert read == [["e-0", "e-1"], ["e-2", "e-3"], ["e-4", "e-5"], ["e-6", "e-7"], ["e-8"]]
     assert await store.read(lambda reader: reader.backlog()) == 0
     await store.accept([entry("e-9")])
@@ -754,9 +770,7 @@ async def test_a_guard_is_kept_for_ever(backend, store):
 
 
 async def test_attempts_are_kept_in_order(store):
-    made = [
-        Attempt(delivery=1, at=float(number), took_s=0.25, outcome="retried", error="503") for number in range(3)
-    ]
+    made = [Attempt(delivery=1, at=float(number), took_s=0.25, outcome="retried", error="503") for number in range(3)]
     for each in [*made, Attempt(delivery=2, at=9.0, took_s=0.0, outcome="delivered")]:
         await store.run(lambda unit, each=each: unit.add_attempt(each))
     assert await store.read(lambda reader: reader.attempts(1)) == made
@@ -818,9 +832,7 @@ async def test_deliveries_are_found_by_any_of_their_parts(store):
     await change(store, elsewhere, state="dead", reason="rejected")
 
     async def found(*, after=0, limit=100, **wanted):
-        rows = await store.read(
-            lambda reader: reader.deliveries(DeliveryFilter(**wanted), after=after, limit=limit)
-        )
+        rows = await store.read(lambda reader: reader.deliveries(DeliveryFilter(**wanted), after=after, limit=limit))
         return [each.id for each, _ in rows]
 
     assert await found() == [profile, trigger, webhook, elsewhere]
@@ -845,9 +857,7 @@ async def test_deliveries_are_found_by_any_of_their_parts(store):
 
 async def test_a_connector_is_well_until_it_is_said_otherwise(store):
     assert await store.read(lambda reader: reader.connector_state("webpower")) == ConnectorState(name="webpower")
-    paused = ConnectorState(
-        name="webpower", state="auth", reason="401", since=NOW, last_error="401", last_error_at=NOW
-    )
+    paused = ConnectorState(name="webpower", state="auth", reason="401", since=NOW, last_error="401", last_error_at=NOW)
     await store.run(lambda unit: unit.save_connector_state(paused))
     assert await store.read(lambda reader: reader.connector_state("webpower")) == paused
 
@@ -862,7 +872,10 @@ async def test_words_and_values_are_kept_by_key(backend, store):
     await store.run(write)
     store = await reopened(backend, store)
     assert await store.read(lambda reader: (reader.meta("secret"), reader.meta("other"))) == ("s", None)
-    assert await store.read(lambda reader: reader.value("webpower", "groups")) == {"vip": 140, "x": [1.5, None, b"\x00"]}
+    assert await store.read(lambda reader: reader.value("webpower", "groups")) == {
+        "vip": 140,
+        "x": [1.5, None, b"\x00"],
+    }
     assert await store.read(lambda reader: reader.value("webpower", "gone")) is None
     assert await store.read(lambda reader: reader.value("sparkloop", "groups")) is None
     await store.close()
@@ -919,7 +932,10 @@ async def test_pruning_takes_what_is_old_and_over(store):
     assert await the(store, old) is None
     assert await store.read(lambda reader: reader.attempts(old)) == []
     assert await the(store, young) is not None
-    assert await store.run(lambda unit: (unit.first_time("e-old", 1.0), unit.first_time("e-young", 1.0))) == (True, False)
+    assert await store.run(lambda unit: (unit.first_time("e-old", 1.0), unit.first_time("e-young", 1.0))) == (
+        True,
+        False,
+    )
 
 
 async def test_pruning_leaves_what_still_waits(store):
@@ -932,7 +948,7 @@ async def test_pruning_leaves_what_still_waits(store):
 async def test_pruning_never_takes_what_is_not_folded(store):
     for number in range(3):
         await store.accept([entry(f"e-{number}", at=float(number))])
-    ((_, _), (second, _), _) = await store.run(lambda unit: unit.next_entries(3))
+    ((_, _), (second, _), _) = await store.run(lambda unit: list(unit.next_entries(3)))
     await store.run(lambda unit: unit.move_cursor(second, 2))
     assert await store.run(lambda unit: unit.prune(journal_before=NOW, done_before=NOW)) == 1
     assert await store.run(everything) == ["e-2"]

@@ -64,10 +64,10 @@ class Story:
     async def _profiles(self) -> None:
         people = self._rng.sample(self.expected.people, 600)
         self._say(f"{len(people)} live changes, while Webpower stumbles")
-        self.webpower.faults += [
-            Fault(match="^PUT .*/contact/", status=503, headers={"Retry-After": "0"}, times=12, skip=20),
-            Fault(match="^PUT .*/contact/", action="after", status=500, times=3, skip=60),
-            Fault(match="^PUT .*/contact/", action="cut-before", times=2, skip=90),
+        self.webpower.faults += [  # never enough in a row to open the breaker
+            *(Fault(match="^PUT .*/contact/", status=503, headers={"Retry-After": "0"}, times=2, skip=9) for _ in range(6)),
+            *(Fault(match="^PUT .*/contact/", action="after", status=500, skip=25) for _ in range(3)),
+            *(Fault(match="^PUT .*/contact/", action="cut-before", skip=40) for _ in range(2)),
         ]
         events = []
         for one in people:

@@ -39,7 +39,8 @@ def test_every_command_that_is_shown_exists(path: Path) -> None:
 
 
 def test_the_tree_in_errors_shows_every_class_where_it_stands() -> None:
-    drawn = re.findall(r"^(    [│├└─ ]*)([A-Z]\w+)", errors.__doc__ or "", re.MULTILINE)
+    _, _, tree = (errors.__doc__ or "").partition("\n\n")
+    drawn = re.findall(r"^([│├└─ ]*)([A-Z]\w+)", tree, re.MULTILINE)
     classes = {name: each for name, each in vars(errors).items() if inspect.isclass(each)}
     assert {name for _, name in drawn} == set(classes)
     depth = {name: len(prefix) for prefix, name in drawn}

@@ -43,19 +43,19 @@ EXAMPLES = [
     (
         "on_profile",
         PROFILE,
-        [("PUT", "/people/ada@example.com", {"city": "Brno"})],
+        [("PUT", "/people/p-1", {"city": "Brno"})],
         Outcome(remote_id="9001"),
     ),
     (
         "on_consent",
         GRANT,
-        [("PUT", "/people/ada@example.com/purposes/newsletter", None)],
+        [("PUT", "/people/p-1/purposes/newsletter", None)],
         Outcome(),
     ),
     (
         "on_consent",
         DENIAL,
-        [("DELETE", "/people/eve@example.com/purposes/newsletter", None)],
+        [("DELETE", "/people/p-2/purposes/newsletter", None)],
         Outcome(),
     ),
     (

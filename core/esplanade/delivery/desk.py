@@ -38,6 +38,8 @@ class Round(Struct, kw_only=True):
     more: bool
     next_due_at: float | None
     journalled: int = 0
+    barrier: bool = False
+    """The claims must be on disk before the first byte leaves: a power cut must not let this work be done twice."""
 
 
 class Desk(Protocol):

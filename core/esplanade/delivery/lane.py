@@ -152,17 +152,27 @@ class Lane:
             self._due = False  # before the visit: a wake during it is not lost
         busy = set(self._calls)
         try:
-            round_ = await self._store.run(lambda unit: self._desk.round(unit, finished, want, busy, now))
+            round_ = await self._store.run(lambda unit: self._desk.round(unit, finished, want, busy, now), durable=False)
         except Exception:
             self._finished[:0] = finished
             self._due = True
             raise
+        if round_.barrier:
+            await self._reach_the_disk()
         for one in finished:
             self._after(one)
         self.done += len(finished)
         if round_.journalled:
             self._on_journalled(round_.journalled)
         self._start(round_, want)
+
+    async def _reach_the_disk(self) -> None:
+        while True:
+            try:
+                return await self._store.run(lambda _: None)
+            except StoreError as problem:
+                self._log.error("lane_store_failed", lane=self.name, error=str(problem))
+                await self._clock.sleep(STORE_RETRY_S)
 
     def _start(self, round_: Round, want: int) -> None:
         if want:

@@ -91,7 +91,12 @@ class OutboundDesk:
                     work.append(claimed)
                 else:
                     more = True
-        return Round(work=work, more=more, next_due_at=unit.next_due_at(self.lane) if not more else now)
+        return Round(
+            work=work,
+            more=more,
+            next_due_at=unit.next_due_at(self.lane) if not more else now,
+            barrier=any(claimed.job[1].kind == "trigger" for claimed in work),
+        )
 
     def _head(self, unit: Unit, delivery: Delivery, now: float) -> Delivery | None:
         """What goes first for the person of a due delivery: an opt-out at once, else the oldest."""

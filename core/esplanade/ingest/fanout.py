@@ -83,16 +83,17 @@ def _profile(
     admitted = connector.requires in changes.consents and consent.granted(person, connector.requires or "")
     its_own = connector.source == cause.entry.origin and cause.entry.kind == "profile"
     touched = its_own or mapping.touches(connector, changes.fields, changes.audiences)
-    known = remote is not None and remote.email is not None
     if not (touched or changes.created or changes.renamed or admitted):
         return
     if connector.requires and not consent.granted(person, connector.requires):
         skip(unit, cause, person, connector.name, "no-consent", f"requires {connector.requires}")
         return
-    settled = known and remote and not remote.unknown and not _under_way(unit, connector, person, "profile", "")
-    if settled and remote and not _differs(world, person, connector, remote):
-        skip(unit, cause, person, connector.name, "unchanged")
-        return
+    if remote is not None and remote.email is not None and not remote.unknown:
+        wanted = _delta(world, person, connector, remote)
+        if wanted.is_empty() and not _under_way(unit, connector, person, "profile", ""):
+            reason = "not-owned" if wanted.not_owned else "unchanged"
+            skip(unit, cause, person, connector.name, reason, ", ".join(wanted.not_owned))
+            return
     urgency = BACKFILL if cause.entry.backfill else LIVE
     unit.enqueue_state(_delivery(connector.name, "profile", person, "", urgency, cause))
     lanes.add(connector.name)
@@ -120,9 +121,9 @@ def _consent(
     lanes.add(connector.name)
 
 
-def _differs(world: World, person: Person, connector: ConnectorConfig, remote: Remote) -> bool:
+def _delta(world: World, person: Person, connector: ConnectorConfig, remote: Remote) -> merge.Delta:
     desired = mapping.desired_fields(person, connector, world.hidden(connector.name))
-    return not merge.delta(person.email, desired, mapping.desired_audiences(person, connector), remote).is_empty()
+    return merge.delta(person.email, desired, mapping.desired_audiences(person, connector), remote)
 
 
 def _under_way(unit: Unit, connector: ConnectorConfig, person: Person, kind: str, subject: str) -> bool:

@@ -81,7 +81,7 @@ class Fold:
         while True:
             self._woken.clear()
             try:
-                step = await self._store.run(self._step)
+                step = await self._store.run(self._step, durable=False)  # undone with its cursor, it is done again
             except StoreError as problem:
                 self._log.error("fold_failed", error=str(problem))
                 await asyncio.sleep(RETRY_S)

@@ -18,7 +18,7 @@ from aiohttp import web
 
 from esplanade.clock import Clock, SystemClock
 from esplanade.config.model import Config, ConnectorConfig
-from esplanade.delivery.pull import PullResult
+from esplanade.delivery.pull import Puller, PullResult
 from esplanade.delivery.verdict import Pause
 from esplanade.errors import DeliveryError, EsplanadeError, PluginError, PluginLoadError, StoreError
 from esplanade.ingest.accept import Intake
@@ -204,11 +204,11 @@ class Hub:
             return None if connection is None else True
         try:
             async with asyncio.timeout(connection.config.timeout):
-                return await connection.plugin.verify(request, connection.ctx)
+                return await self._asked(connection.plugin.verify(request, connection.ctx))
         except DeliveryError:
             return None
-        except Exception as problem:
-            self.log.error("verify_failed", connector=connector, error=type(problem).__name__)
+        except (EsplanadeError, TimeoutError) as problem:
+            self.log.error("verify_failed", connector=connector, error=type(problem.__cause__ or problem).__name__)
             return None
 
     async def pause(self, connector: str, reason: str) -> None:
@@ -374,9 +374,12 @@ class Hub:
                 jobs.append(Job(connector=name, name="pull", timing=timing, action=functools.partial(self.pull, name)))
             if schedule.pending_check is not None and "fetch" in connection.methods and connection.puller is not None:
                 timing = Timing(f"{schedule.pending_check:f}s", zone)
-                action = connection.puller.reread_pending
+                action = functools.partial(self._reread_pending, connection.puller)
                 jobs.append(Job(connector=name, name="pending_check", timing=timing, action=action))
         return jobs
+
+    async def _reread_pending(self, puller: Puller) -> None:
+        await self._asked(puller.reread_pending())
 
     def _on_pause(self, connector: str, verdict: Pause) -> None:
         self.alert(f"paused:{connector}", f"{connector} is paused ({verdict.state}): {verdict.error}")
@@ -424,9 +427,9 @@ class Hub:
         """Await a plugin's method; what it raises beyond the delivery errors becomes a PluginError."""
         try:
             return await answer
-        except (EsplanadeError, asyncio.CancelledError):
+        except EsplanadeError:
             raise
-        except Exception as problem:
+        except (Exception, SystemExit) as problem:
             raise PluginError(f"the plugin raised {type(problem).__name__}: {problem}") from problem
 
     def _wake_fold(self) -> None:

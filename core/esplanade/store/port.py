@@ -6,7 +6,7 @@ sees what earlier units wrote. A ``Reader`` only reads, on its own thread, besid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from esplanade.records import (
@@ -92,8 +92,8 @@ class Unit(Reader, Protocol):
 
     # journal
     def append(self, entries: Sequence[Entry]) -> None: ...
-    def next_entries(self, limit: int) -> list[tuple[tuple[int, int], Entry]]:
-        """The next entries to fold, each with the cursor position to move to once it is folded."""
+    def next_entries(self, limit: int) -> Iterator[tuple[tuple[int, int], Entry]]:
+        """The next entries to fold, each with the cursor position to move to once it is folded. Read as they are taken."""
         ...
 
     def move_cursor(self, position: tuple[int, int], folded: int) -> None:
@@ -183,8 +183,12 @@ class Store(Protocol):
         """Append to the journal; requests in flight share one commit. Raises StorageFull, StoreError."""
         ...
 
-    async def run(self, work: Callable[[Unit], R]) -> R:
-        """Do a unit of work on the writer, under its own savepoint; what it raises undoes it alone."""
+    async def run(self, work: Callable[[Unit], R], *, durable: bool = True) -> R:
+        """Do a unit of work on the writer, under its own savepoint; what it raises undoes it alone.
+
+        Work that is not ``durable`` returns before it is on disk: it outlives this process, and a power cut may undo it with
+        all that came after it. Only for what is repeated in that case without harm.
+        """
         ...
 
     async def read(self, question: Callable[[Reader], R]) -> R:

@@ -298,6 +298,6 @@ def _ids(remote_id: str | None, *addresses: str) -> list[str]:
     return [each for each in (remote_id, *addresses) if each]
 
 
-def _told(event: ConsentEvent[Subscription]) -> dict[str, Value]:
+def _told(event: ConsentEvent[Subscription]) -> dict[str, Value] | None:
     """The names that go along with a subscription, so that they are not sent once more as an update."""
-    return {name: value for name, value in event.desired.items() if name in mapping.SENT_ON_UPDATE}
+    return {name: value for name, value in event.desired.items() if name in mapping.SENT_ON_UPDATE} or None

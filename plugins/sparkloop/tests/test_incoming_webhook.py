@@ -25,7 +25,7 @@ def ordered(body):
 
 
 async def test_a_grant_sends_the_guides_subscribe(hook, guide):
-    assert await hook.grant(**JOHN) == Outcome()
+    assert await hook.grant(**JOHN) == Outcome(acknowledged={"first_name": "John", "name": "John Doe"})
     assert hook.twin.requests[-1].body == ordered(guide("subscribe"))
     assert hook.people["john.doe@email.com"]["status"] == "active"
 

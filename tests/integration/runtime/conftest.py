@@ -77,7 +77,7 @@ ALL = {
     "triggers": {"cart": {"requires": "newsletter"}, "order": {}, "sale": {"expires": "1h"}},
 }
 """The targets that tests speak of."""
-ONLY_PROFILES = {"fields": {"city": "City", "name": "Name"}}
+ONLY_PROFILES = {"fields": {"city": "City", "name": "Name"}, "consents": {}, "audiences": {}, "triggers": {}}
 
 
 class Script:

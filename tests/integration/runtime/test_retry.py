@@ -99,11 +99,12 @@ class TestAgain:
         assert not (await remote_of(hub, "ada")).unknown
 
 
-class TestGivingUp:
-    RETRY = {"crm": {"retry": {"window": "1h", "min_attempts": 2, "cap": "10m"}, **UNSTOPPABLE}}
+IMPATIENT = {"crm": {"retry": {"window": "1h", "min_attempts": 2, "cap": "10m"}, **UNSTOPPABLE}}
 
+
+class TestGivingUp:
     async def test_it_takes_the_window_and_the_attempts_and_ends_as_a_dead_letter(self, place, clock):
-        hub, crm = await place.start(clock=clock, connectors=self.RETRY), place.script()
+        hub, crm = await place.start(clock=clock, connectors=IMPATIENT), place.script()
         crm.once("profile", *[TemporaryError("down", retry_after=3700)] * 2)
         await profile(hub, "ada")
         await settled(hub)
@@ -113,7 +114,7 @@ class TestGivingUp:
         assert found.last_error == "TemporaryError: down"
 
     async def test_what_was_given_up_leaves_with_the_next_change(self, place, clock):
-        hub, crm = await place.start(clock=clock, connectors=self.RETRY), place.script()
+        hub, crm = await place.start(clock=clock, connectors=IMPATIENT), place.script()
         crm.once("profile", *[TemporaryError("down", retry_after=3700)] * 2)
         await profile(hub, "ada", city="Delft")
         await settled(hub)
@@ -408,7 +409,7 @@ class TestPausing:
         assert [call[1] for call in crm.calls] == ["profile", "consent"]
 
     async def test_one_paused_connector_does_not_stop_another(self, place):
-        connectors = {"crm": ONLY_PROFILES, "erp": {**ONLY_PROFILES, "triggers": {}, "settings": {"account": "b"}}}
+        connectors = {"crm": ONLY_PROFILES, "erp": {**ONLY_PROFILES, "settings": {"account": "b"}}}
         hub, crm = await place.start(connectors=connectors), place.script()
         await hub.pause("crm", "why not")
         await profile(hub, "ada")
@@ -441,14 +442,15 @@ class TestPausing:
         assert (await delivery(hub)).state == "done"
 
 
-class TestTheBreaker:
-    CONNECTORS = {"crm": {"breaker": {"failures": 3, "open": "30s"}, "pace": {"concurrency": 1}}}
+FRAGILE = {"crm": {"breaker": {"failures": 3, "open": "30s"}, "pace": {"concurrency": 1}}}
 
+
+class TestTheBreaker:
     def health(self, hub):
         return hub.connectors()[0].breaker
 
     async def opened(self, place, clock, error):
-        hub, crm = await place.start(clock=clock, connectors=self.CONNECTORS), place.script()
+        hub, crm = await place.start(clock=clock, connectors=FRAGILE), place.script()
         crm.answers["all"] = lambda _event: error
         for number in range(10):
             await profile(hub, f"p{number}")
@@ -457,7 +459,9 @@ class TestTheBreaker:
         return hub, crm
 
     @pytest.mark.parametrize("error", [TemporaryError("down", retry_after=600), OutcomeUnknown("cut", retry_after=600)])
-    async def test_after_failures_in_a_row_the_vendor_is_left_alone_until_a_probe_is_answered(self, place, clock, error):
+    async def test_after_failures_in_a_row_the_vendor_is_left_alone_until_a_probe_is_answered(
+        self, place, clock, error
+    ):
         hub, crm = await self.opened(place, clock, error)
         await clock.advance(29)
         assert len(crm.calls) == 3
@@ -479,7 +483,7 @@ class TestTheBreaker:
         assert self.health(hub) == "closed"
 
     async def test_triggers_that_are_parked_open_it_so_that_not_all_of_them_are_parked(self, place, clock):
-        connectors = {"crm": {**self.CONNECTORS["crm"], "receives": ["trigger"]}}
+        connectors = {"crm": {**FRAGILE["crm"], "receives": ["trigger"]}}
         hub, crm = await place.start(clock=clock, connectors=connectors), place.script()
         crm.answers["all"] = lambda _event: OutcomeUnknown("timeout")
         for number in range(10):
@@ -494,7 +498,7 @@ class TestTheBreaker:
         assert states == ["parked"] * 3 + ["done"] * 7
 
     async def test_it_is_one_connectors_own(self, place, clock):
-        connectors = {"crm": {**ONLY_PROFILES, "triggers": {}, **self.CONNECTORS["crm"]}}
+        connectors = {"crm": {**ONLY_PROFILES, **FRAGILE["crm"]}}
         connectors["erp"] = {**connectors["crm"], "plugin": "./erp.py"}
         place.plugin(name="erp.py")
         hub, crm, erp = await place.start(clock=clock, connectors=connectors), place.script(), place.script("./erp.py")

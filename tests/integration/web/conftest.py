@@ -107,7 +107,7 @@ class WebHub:
 
     async def journal(self):
         """Everything accepted so far, in order."""
-        found = await self.store.run(lambda unit: unit.next_entries(100_000))
+        found = await self.store.run(lambda unit: list(unit.next_entries(100_000)))
         return [entry for _, entry in found]
 
 

@@ -51,7 +51,9 @@ class TestWhateverTheKindAndTheRepeatClass:
         assert found == Reject(reason="rejected", error="PermanentError: no such group")
 
     def test_refused_credentials_pause_the_connector(self, kind, repeat):
-        assert verdict(AuthenticationError("401"), kind, repeat) == Pause(state="auth", error="AuthenticationError: 401")
+        assert verdict(AuthenticationError("401"), kind, repeat) == Pause(
+            state="auth", error="AuthenticationError: 401"
+        )
 
     def test_an_endpoint_that_is_gone_pauses_the_connector(self, kind, repeat):
         assert verdict(EndpointGone("410"), kind, repeat) == Pause(state="gone", error="EndpointGone: 410")

@@ -124,7 +124,9 @@ def test_a_value_that_the_vendor_refused_is_not_sent_again_until_it_changes():
 
 
 def test_a_membership_that_the_hub_did_not_make_is_not_taken_away():
-    wanted = delta(ADA, {}, {"vip": False, "staff": False}, remote(audiences={"vip": True, "staff": True}, owned=["vip"]))
+    wanted = delta(
+        ADA, {}, {"vip": False, "staff": False}, remote(audiences={"vip": True, "staff": True}, owned=["vip"])
+    )
     assert (wanted.remove, wanted.not_owned) == (["vip"], ["staff"])
 
 
@@ -176,63 +178,74 @@ def sent(*values):
 
 JUDGED = {
     # what comes back of our own
-    "equal to base": ("echo", dict(reported="Ada", base="Ada")),
-    "equal to base but for its form": ("echo", dict(reported="12", base=12)),
-    "equal to base and later by its clock": ("echo", dict(reported="Ada", base="Ada", at=NOW)),
-    "in flight": ("echo", dict(reported="Ada L.", base="Ada", sent=sent(("Ada L.", NOW - 5)))),
+    "equal to base": ("echo", {"reported": "Ada", "base": "Ada"}),
+    "equal to base but for its form": ("echo", {"reported": "12", "base": 12}),
+    "equal to base and later by its clock": ("echo", {"reported": "Ada", "base": "Ada", "at": NOW}),
+    "in flight": ("echo", {"reported": "Ada L.", "base": "Ada", "sent": sent(("Ada L.", NOW - 5))}),
     "sent before what is in flight": (
         "echo",
-        dict(reported="A.", base="Ada", hub=Clocked("B.", 9_990.0), sent=sent(("A.", NOW - 9), ("B.", NOW - 5))),
+        {
+            "reported": "A.",
+            "base": "Ada",
+            "hub": Clocked("B.", 9_990.0),
+            "sent": sent(("A.", NOW - 9), ("B.", NOW - 5)),
+        },
     ),
     "in flight and earlier by its own clock": (
         "echo",
-        dict(reported="A.", base="Ada", at=NOW - 10, sent=sent(("A.", NOW - 5))),
+        {"reported": "A.", "base": "Ada", "at": NOW - 10, "sent": sent(("A.", NOW - 5))},
     ),
     "sent lately, but later by its own clock": (
         "take",
-        dict(reported="A.", base="Ada", at=NOW - 1, sent=sent(("A.", NOW - 5))),
+        {"reported": "A.", "base": "Ada", "at": NOW - 1, "sent": sent(("A.", NOW - 5))},
     ),
-    "sent at the end of the window": ("echo", dict(reported="A.", base="Ada", sent=sent(("A.", NOW - WINDOW)))),
-    "sent before the window": ("take", dict(reported="A.", base="Ada", sent=sent(("A.", NOW - WINDOW - 1)))),
+    "sent at the end of the window": ("echo", {"reported": "A.", "base": "Ada", "sent": sent(("A.", NOW - WINDOW))}),
+    "sent before the window": ("take", {"reported": "A.", "base": "Ada", "sent": sent(("A.", NOW - WINDOW - 1))}),
     # what the vendor made of it
-    "cut after it was sent": ("cut", dict(reported="Ad", base="Ada L.", sent=sent(("Ada L.", NOW - 5)))),
-    "refused after it was sent": ("cut", dict(reported="", base="Ada L.", sent=sent(("Ada L.", NOW - 5)))),
-    "emptied after it was sent": ("cut", dict(reported=None, base="Ada L.", sent=sent(("Ada L.", NOW - 5)))),
-    "cut, and told of it a day later": ("cut", dict(reported="Ad", base="Ada L.", sent=sent(("Ada L.", NOW - 86_400)))),
+    "cut after it was sent": ("cut", {"reported": "Ad", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5))}),
+    "refused after it was sent": ("cut", {"reported": "", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5))}),
+    "emptied after it was sent": ("cut", {"reported": None, "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5))}),
+    "cut, and told of it a day later": (
+        "cut",
+        {"reported": "Ad", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 86_400))},
+    ),
     "emptied after it was once reported whole": (
         "take",
-        dict(reported=None, base="Ada L.", sent=sent(("Ada L.", NOW - 5)), confirmed=["field:name"]),
+        {"reported": None, "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5)), "confirmed": ["field:name"]},
     ),
-    "another value after it was sent": ("take", dict(reported="Bob", base="Ada L.", sent=sent(("Ada L.", NOW - 5)))),
+    "another value after it was sent": (
+        "take",
+        {"reported": "Bob", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5))},
+    ),
     "a number is not cut": (
         "take",
-        dict(reported=1, base=12, hub=Clocked(12, 5_000.0), sent=sent((12, NOW - 5))),
+        {"reported": 1, "base": 12, "hub": Clocked(12, 5_000.0), "sent": sent((12, NOW - 5))},
     ),
     # only the vendor changed
-    "changed at the vendor": ("take", dict(reported="Ada Lovelace", base="Ada L.")),
-    "changed at the vendor, by its clock": ("take", dict(reported="Ada Lovelace", base="Ada L.", at=6_000.0)),
+    "changed at the vendor": ("take", {"reported": "Ada Lovelace", "base": "Ada L."}),
+    "changed at the vendor, by its clock": ("take", {"reported": "Ada Lovelace", "base": "Ada L.", "at": 6_000.0}),
     "changed at the vendor, though the hub has the last word": (
         "take",
-        dict(reported="Ada Lovelace", base="Ada L.", conflict="hub"),
+        {"reported": "Ada Lovelace", "base": "Ada L.", "conflict": "hub"},
     ),
-    "an old report of what was there before": ("keep", dict(reported="A.", base="Ada L.", at=4_000.0)),
-    "unknown to the hub": ("take", dict(reported="Ada", hub=None)),
-    "equal to the hub's, unlike base": ("same", dict(reported="Ada L.", base="Ada")),
+    "an old report of what was there before": ("keep", {"reported": "A.", "base": "Ada L.", "at": 4_000.0}),
+    "unknown to the hub": ("take", {"reported": "Ada", "hub": None}),
+    "equal to the hub's, unlike base": ("same", {"reported": "Ada L.", "base": "Ada"}),
     # both changed
-    "both, the vendor's later": ("take", dict(reported="A.", base="Ada", at=6_000.0)),
-    "both, the hub's later": ("keep", dict(reported="A.", base="Ada", at=4_000.0)),
-    "both at the same moment": ("keep", dict(reported="A.", base="Ada", at=5_000.0)),
-    "both, the vendor without a clock, read later": ("take", dict(reported="A.", base="Ada")),
-    "both, the hub wins": ("keep", dict(reported="A.", base="Ada", at=6_000.0, conflict="hub")),
-    "both, the vendor wins": ("take", dict(reported="A.", base="Ada", at=4_000.0, conflict="esp")),
+    "both, the vendor's later": ("take", {"reported": "A.", "base": "Ada", "at": 6_000.0}),
+    "both, the hub's later": ("keep", {"reported": "A.", "base": "Ada", "at": 4_000.0}),
+    "both at the same moment": ("keep", {"reported": "A.", "base": "Ada", "at": 5_000.0}),
+    "both, the vendor without a clock, read later": ("take", {"reported": "A.", "base": "Ada"}),
+    "both, the hub wins": ("keep", {"reported": "A.", "base": "Ada", "at": 6_000.0, "conflict": "hub"}),
+    "both, the vendor wins": ("take", {"reported": "A.", "base": "Ada", "at": 4_000.0, "conflict": "esp"}),
     # no base to compare with
-    "no base, no clock": ("keep", dict(reported="A.")),
-    "no base, later by its clock": ("take", dict(reported="A.", at=6_000.0)),
-    "no base, earlier by its clock": ("keep", dict(reported="A.", at=4_000.0)),
-    "no base, the hub wins": ("keep", dict(reported="A.", at=6_000.0, conflict="hub")),
-    "no base, the vendor wins": ("take", dict(reported="A.", conflict="esp")),
-    "an uncertain base is none": ("same", dict(reported="Ada L.", base="Ada L.", unknown=True)),
-    "an uncertain base shows no change": ("keep", dict(reported="A.", base="Ada L.", unknown=True)),
+    "no base, no clock": ("keep", {"reported": "A."}),
+    "no base, later by its clock": ("take", {"reported": "A.", "at": 6_000.0}),
+    "no base, earlier by its clock": ("keep", {"reported": "A.", "at": 4_000.0}),
+    "no base, the hub wins": ("keep", {"reported": "A.", "at": 6_000.0, "conflict": "hub"}),
+    "no base, the vendor wins": ("take", {"reported": "A.", "conflict": "esp"}),
+    "an uncertain base is none": ("same", {"reported": "Ada L.", "base": "Ada L.", "unknown": True}),
+    "an uncertain base shows no change": ("keep", {"reported": "A.", "base": "Ada L.", "unknown": True}),
 }
 
 

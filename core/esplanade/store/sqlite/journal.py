@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -55,17 +55,17 @@ class JournalWrites(JournalReads):
         row = (answered.source, answered.key, answered.digest, answered.status, answered.answer, at)
         self.db.execute(ADD_ANSWER, row)
 
-    def next_entries(self, limit: int) -> list[tuple[tuple[int, int], Entry]]:
+    def next_entries(self, limit: int) -> Iterator[tuple[tuple[int, int], Entry]]:
         segment, done = self.db.execute(CURSOR).fetchone()
-        found: list[tuple[tuple[int, int], Entry]] = []
+        left = limit
         for number in self._segments_from(segment, limit + 1):
             entries = self._entries(number)
             start = done if number == segment else 0
-            for index in range(start, len(entries)):
-                found.append(((number, index + 1), entries[index]))
-                if len(found) == limit:
-                    return found
-        return found
+            for index in range(start, min(len(entries), start + left)):
+                yield (number, index + 1), entries[index]
+            left -= len(entries) - start
+            if left <= 0:
+                return
 
     def move_cursor(self, position: tuple[int, int], folded: int) -> None:
         self.db.execute(MOVE_CURSOR, (*position, folded))

@@ -27,6 +27,8 @@ R = TypeVar("R")
 
 BUDGET_S = 0.005
 """How long one transaction may go on taking up units while requests wait for the next commit."""
+BARRIER = "INSERT INTO meta (key, value) VALUES ('barrier', '1') ON CONFLICT (key) DO UPDATE SET value = value + 1"
+"""Takes earlier commits that were spared the disk there along with this one: a commit without a change would sync nothing."""
 
 
 class SqliteReader(PeopleReads, DeliveryReads, OperationReads, JournalReads):
@@ -80,7 +82,9 @@ class SqliteStore:
         self._unit = SqliteUnit(db)
         self._loop = asyncio.get_running_loop()
         self._accepts: deque[_Accept] = deque()
-        self._units: deque[tuple[Callable[[Unit], Any], asyncio.Future[Any]]] = deque()
+        self._units: deque[tuple[Callable[[Unit], Any], asyncio.Future[Any], bool]] = deque()
+        self._full = True
+        self._behind = False
         self._wake = threading.Condition()
         self._closing = False
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-reader")
@@ -112,10 +116,10 @@ class SqliteStore:
         self._submit(self._accepts, _Accept(entries, answered, future))
         await future
 
-    async def run(self, work: Callable[[Unit], R]) -> R:
-        """Do a unit of work on the writer; returns once it is on disk."""
+    async def run(self, work: Callable[[Unit], R], *, durable: bool = True) -> R:
+        """Do a unit of work on the writer; returns once it is on disk, or, if not ``durable``, once it outlives this process."""
         future: asyncio.Future[R] = self._loop.create_future()
-        self._submit(self._units, (work, future))
+        self._submit(self._units, (work, future, durable))
         return await future
 
     async def read(self, question: Callable[[Reader], R]) -> R:
@@ -173,6 +177,8 @@ class SqliteStore:
             (accept.future, None, None) for accept in accepts
         ]
         try:
+            durable = bool(accepts) or self._units[0][2]
+            self._synchronise(full=durable)
             self._db.execute("BEGIN IMMEDIATE")
             if accepts:
                 self._unit.append([entry for accept in accepts for entry in accept.entries])
@@ -180,19 +186,32 @@ class SqliteStore:
                     if accept.answered is not None:
                         self._unit.keep_answer(accept.answered, time.time())
             while self._units and (time.monotonic() - began < BUDGET_S or not settled):
-                work, future = self._units.popleft()
+                if self._units[0][2] and not durable:
+                    break  # it needs a commit that reaches the disk: the next one
+                work, future, _ = self._units.popleft()
                 settled.append((future, None, None))
                 settled[-1] = (future, *self._savepoint(work))
             self._unit.write_outcomes()
+            if durable and self._behind:
+                self._db.execute(BARRIER)
             commit = time.monotonic()
             self._db.execute("COMMIT")
+            self._behind = not durable
             self.commits += 1
             self.commit_seconds += time.monotonic() - commit
         except Exception as problem:  # whatever it is, the writer goes on
             self._undo()
+            if not settled:  # it could not even begin
+                settled.append((self._units.popleft()[1], None, None))
             error = _translated(problem)
             settled = [(future, None, error) for future, _, _ in settled]
         return settled
+
+    def _synchronise(self, *, full: bool) -> None:
+        # A commit that is not full outlives this process, not the power; the next full one takes it to the disk as well.
+        if full != self._full:
+            self._db.execute("PRAGMA synchronous = FULL" if full else "PRAGMA synchronous = NORMAL")
+            self._full = full
 
     def _savepoint(self, work: Callable[[Unit], Any]) -> tuple[Any, BaseException | None]:
         self._db.execute("SAVEPOINT unit")

@@ -1,0 +1,77 @@
+"""The fold itself: behind the journal, entry by entry, whatever is in it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from esplanade.ingest.shapes import WebhookIn
+from esplanade.records import FOLD_LANE, Entry
+
+
+def entry(name, kind="profile", origin="shop", body=None, **more):
+    packed = body if isinstance(body, bytes) else msgspec.msgpack.encode(body or {"email": f"{name}@example.com"})
+    return Entry(kind=kind, origin=origin, id=name, at=1_000.0, body=packed, **more)
+
+
+async def test_an_entry_that_cannot_be_folded_is_parked_and_the_cursor_moves_on(house):
+    hub = await house(webpower={})
+    bad = entry("bad", body=b"\xc1 is no msgpack", dedupe=True)
+    await hub.append(entry("ada"), bad, entry("eve"))
+    assert await hub.person("eve@example.com") is not None
+    assert await hub.store.read(lambda reader: reader.backlog()) == 0
+    (parked,) = await hub.queue(FOLD_LANE)
+    assert (parked.kind, parked.state, parked.reason, parked.event_id) == ("fold", "parked", "fold-failed", "bad")
+    assert msgspec.msgpack.decode(parked.payload, type=Entry) == bad
+    (line,) = hub.log.lines
+    assert line[1]["error"] == "profile bad from shop: DecodeError"
+
+
+async def test_a_parked_entry_may_be_folded_again_under_its_event_id(house):
+    hub = await house(webpower={})
+    await hub.append(entry("e-1", body=b"\xc1", dedupe=True))
+    await hub.append(entry("e-1", body={"email": "ada@example.com"}, dedupe=True))
+    assert await hub.person() is not None
+
+
+async def test_what_an_entry_did_before_it_failed_is_undone(house):
+    hub = await house(webpower={})
+    await hub.append(entry("bad", "report", "webpower", {"email": "ada@example.com", "fields": {"first_name": {}}}))
+    assert [each.reason for each in await hub.queue(FOLD_LANE)] == ["fold-failed"]
+    assert await hub.person() is None
+    assert await hub.queue("webpower") == []
+
+
+async def test_an_entry_of_a_connector_that_is_gone_waits_for_it(house):
+    hub = await house(webpower={})
+    await hub.append(
+        entry("r-1", "report", "gone"),
+        entry("h-1", "happening", "gone", {"name": "opened", "email": "ada@example.com", "trigger_id": "x"}),
+    )
+    assert [each.event_id for each in await hub.queue(FOLD_LANE)] == ["r-1", "h-1"]
+    assert all("connector gone is not in connectors.yaml" in line[1]["error"] for line in hub.log.lines)
+
+
+async def test_a_webhook_becomes_work_of_its_connector_s_inbound_lane(house):
+    hub = await house(webpower={})
+    await hub.append(hub.intake.entry_for_webhook("webpower", WebhookIn(method="POST", body=b"x")))
+    (work,) = await hub.queue("webpower:in")
+    assert (work.kind, work.person, work.state) == ("webhook", None, "pending")
+    assert msgspec.msgpack.decode(work.payload, type=WebhookIn).body == b"x"
+    assert "webpower:in" in hub.lanes
+
+
+async def test_a_long_journal_is_folded_to_its_end(house):
+    hub = await house(webpower={})
+    await hub.append(*(entry(f"p{number}") for number in range(500)))
+    assert hub.fold.done == 500
+    assert hub.intake.unfolded == 0
+    assert await hub.store.read(lambda reader: reader.counts(2_000.0)["webpower"].due) == 500
+
+
+async def test_what_an_earlier_run_left_is_folded_first(house, tmp_path):
+    hub = await house(webpower={})
+    await hub.store.run(lambda unit: unit.append([entry("ada")]))
+    await hub.intake.start()
+    await hub.profile("eve@example.com")
+    assert (await hub.person("ada@example.com")).id < (await hub.person("eve@example.com")).id
+    assert hub.intake.unfolded == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import sqlite3
 import threading
 import time
@@ -85,7 +86,7 @@ class SqliteStore:
         self._units: deque[tuple[Callable[[Unit], Any], asyncio.Future[Any], bool]] = deque()
         self._full = True
         self._behind = False
-        self._wake = threading.Condition()
+        self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closing = False
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-reader")
         self._reader: SqliteReader | None = None
@@ -130,23 +131,21 @@ class SqliteStore:
 
     async def close(self) -> None:
         """Finish what was submitted, close the file and let go of the lock."""
-        with self._wake:
-            if self._closing:
-                return
-            self._closing = True
-            self._wake.notify()
+        if self._closing:
+            return
+        self._closing = True
+        self._signals.put(None)
         await self._loop.run_in_executor(None, self._thread.join)
-        self._readers.shutdown(wait=True)
+        await self._loop.run_in_executor(None, self._readers.shutdown)
         if self._reader is not None:
             self._reader.db.close()
         self._lock.release()
 
-    def _submit(self, queue: deque[Any], item: Any) -> None:
-        with self._wake:
-            if self._closing:
-                raise StoreError("the store is closed")
-            queue.append(item)
-            self._wake.notify()
+    def _submit(self, waiting: deque[Any], item: Any) -> None:
+        if self._closing:
+            raise StoreError("the store is closed")
+        waiting.append(item)
+        self._signals.put(None)  # neither call ever waits for the writer
 
     def _ask(self, question: Callable[[Reader], R]) -> R:
         if self._reader is None:
@@ -157,13 +156,12 @@ class SqliteStore:
 
     def _write(self) -> None:
         while True:
-            with self._wake:
-                while not (self._accepts or self._units or self._closing):
-                    self._wake.wait()
-                accepts = list(self._accepts)
-                self._accepts.clear()
-            if not accepts and not self._units:
-                break
+            if not (self._accepts or self._units):
+                if self._closing:
+                    break
+                self._signals.get()
+                continue
+            accepts = [self._accepts.popleft() for _ in range(len(self._accepts))]
             settled = self._transaction(accepts)
             try:
                 self._loop.call_soon_threadsafe(_settle, settled)

@@ -1,0 +1,1 @@
+"""Speed as ratios to the limit of the same machine in the same run: `make bench`."""

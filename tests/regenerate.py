@@ -9,6 +9,10 @@ from esplanade import registry
 from esplanade.config import as_json, load_schema, reference
 
 ROOT = Path(__file__).parents[1]
+EXIT_CODES = (
+    "Exit codes: 0 ok · 1 the operation failed · 2 usage, an unknown connector too · 3 the configuration is not valid · "
+    "4 a connector check failed · 130 interrupted. Data goes to stdout, talk to stderr.\n"
+)
 PLUGINS = ("sparkloop", "webhook", "webpower")
 
 
@@ -31,8 +35,7 @@ def command_line() -> str:
     parts = [
         "# The command line\n",
         "Generated from the commands themselves by `make docs`; `esplanade COMMAND --help` says the same.\n",
-        "Exit codes: 0 ok · 1 the operation failed · 2 usage, an unknown connector too · 3 the configuration is not valid · "
-        "4 a connector check failed · 130 interrupted. Data goes to stdout, talk to stderr.\n",
+        EXIT_CODES,
     ]
     root = click.Context(esplanade, info_name="esplanade", terminal_width=100, max_content_width=100)
     for name in esplanade.list_commands(root):

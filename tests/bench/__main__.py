@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -13,16 +12,16 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+from tests.e2e.processes import free_port, start_hub
 
 from esplanade import runtime
 from esplanade.observe.logging import configure
-from tests.e2e.processes import free_port, start_hub
 
 WORKERS = 64
 EVENTS = 6_000
 BULK = 20_000
 
-PLUGIN = '''
+PLUGIN = """
 from esplanade import Connector, Endpoint, Manifest, Origin, Outcome, hookimpl
 from msgspec import Struct
 
@@ -43,7 +42,7 @@ class Vendor(Connector[Settings]):
     async def on_profile(self, event, ctx):
         await ctx.http.put("/people", json=event.desired)
         return Outcome()
-'''
+"""
 
 CONFIG = """
 hub: {{listen: "127.0.0.1:{port}", store: "sqlite:bench.db", egress: {{allow: ["127.0.0.0/8"]}}}}
@@ -134,7 +133,7 @@ async def client(vendor: int) -> float:
 async def bench() -> None:
     """Measure everything in turn and print the table."""
     vendor = free_port()
-    server = subprocess.Popen([sys.executable, "-m", "tests.bench.processes", str(vendor)])  # noqa: ASYNC220, S603
+    server = await asyncio.create_subprocess_exec(sys.executable, "-m", "tests.bench.processes", str(vendor))
     try:
         await _until_listening(vendor)
         with tempfile.TemporaryDirectory() as name:
@@ -153,7 +152,7 @@ async def bench() -> None:
             delivered = await deliver(folder, vendor)
     finally:
         server.terminate()
-        server.wait()
+        await server.wait()
     rows = [
         ("bare aiohttp server, one profile a request", limit, 1.0, "the limit of ingest"),
         ("ingest, one profile a request, on disk before 202", single, single / limit, "of the bare server"),

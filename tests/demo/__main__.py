@@ -13,11 +13,11 @@ from pathlib import Path
 import aiohttp
 from rich.console import Console
 from rich.table import Table
+from tests.demo.story import ROOT, Story
+from tests.demo.verify import checked, differences
 
 from esplanade import runtime
 from esplanade.observe.logging import configure
-from tests.demo.story import ROOT, Story
-from tests.demo.verify import checked, differences
 
 
 async def demo(console: Console) -> int:
@@ -46,12 +46,16 @@ async def _play(hub: runtime.Hub, config: Path, console: Console) -> int:
     compared = checked(story.expected, snapshots[1])
     await _table(hub, console, found, compared)
     calls = sum(connection.twin.request_count for connection in hub.connections.values() if connection.twin)
-    console.print(f"{len(story.expected.people)} people, {story.sent} live events, {calls} calls to vendors in {took:.1f} s")
+    console.print(
+        f"{len(story.expected.people)} people, {story.sent} live events, {calls} calls to vendors in {took:.1f} s"
+    )
     for name, sentences in found.items():
         for sentence in sentences[:10]:
             console.print(f"[red]{name}: {sentence}")
     wrong = sum(map(len, found.values()))
-    console.print("[red]the twins do not hold what they should" if wrong else "[green]every twin holds exactly what it should")
+    console.print(
+        "[red]the twins do not hold what they should" if wrong else "[green]every twin holds exactly what it should"
+    )
     return 1 if wrong else 0
 
 
@@ -60,7 +64,19 @@ async def _table(hub: runtime.Hub, console: Console, found: dict[str, list[str]]
     counts = await hub.store.read(lambda reader: reader.counts(hub.clock.time()))
     took = await hub.store.read(lambda reader: reader.durations())
     table = Table(title="per connector")
-    for column in ("connector", "sent", "unchanged", "no consent", "echoes stopped", "retried", "dead", "p50 ms", "p99 ms", "values compared", "differences"):
+    for column in (
+        "connector",
+        "sent",
+        "unchanged",
+        "no consent",
+        "echoes stopped",
+        "retried",
+        "dead",
+        "p50 ms",
+        "p99 ms",
+        "values compared",
+        "differences",
+    ):
         table.add_column(column, justify="left" if column == "connector" else "right")
     for name in hub.connections:
         held = {(what, reason): times for (connector, what, reason), times in outcomes.items() if connector == name}

@@ -10,7 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-WEBPOWER = {"firstname": "firstname", "lastname": "lastname", "birthdate": "birthdate", "phone": "mobile_nr", "city": "city"}
+WEBPOWER = {
+    "firstname": "firstname",
+    "lastname": "lastname",
+    "birthdate": "birthdate",
+    "phone": "mobile_nr",
+    "city": "city",
+}
 GROUPS = {"newsletter": 135, "service": 136}
 FIELD_COLUMNS = ("firstname", "lastname", "birthdate", "phone", "city", "ltv")
 

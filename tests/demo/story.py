@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from tests.demo.expect import Expected
 
 from esplanade.runtime import Hub
 from esplanade.testing import Fault
-from tests.demo.expect import Expected
 
 ROOT = Path(__file__).parents[2]
 PEOPLE = ROOT / "tests" / "data" / "people.csv"
@@ -36,7 +36,7 @@ class Story:
         self._config = config
         self._session = session
         self._say = say
-        self._rng = random.Random(20261122)  # noqa: S311 - the same story every time
+        self._rng = random.Random(20261122)
 
     async def play(self) -> None:
         """From the import to the second pull. Raises AssertionError where a promise is broken on the way."""
@@ -53,7 +53,16 @@ class Story:
     async def _import(self) -> None:
         self.expected.read(PEOPLE)
         self._say(f"importing {len(self.expected.people)} people from {PEOPLE.relative_to(ROOT)}")
-        command = [sys.executable, "-m", "esplanade.cli", "--config", str(self._config), "--json", "import", str(PEOPLE)]
+        command = [
+            sys.executable,
+            "-m",
+            "esplanade.cli",
+            "--config",
+            str(self._config),
+            "--json",
+            "import",
+            str(PEOPLE),
+        ]
         process = await asyncio.create_subprocess_exec(
             *command, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE, env=dict(os.environ)
         )
@@ -65,7 +74,10 @@ class Story:
         people = self._rng.sample(self.expected.people, 600)
         self._say(f"{len(people)} live changes, while Webpower stumbles")
         self.webpower.faults += [  # never enough in a row to open the breaker
-            *(Fault(match="^PUT .*/contact/", status=503, headers={"Retry-After": "0"}, times=2, skip=9) for _ in range(6)),
+            *(
+                Fault(match="^PUT .*/contact/", status=503, headers={"Retry-After": "0"}, times=2, skip=9)
+                for _ in range(6)
+            ),
             *(Fault(match="^PUT .*/contact/", action="after", status=500, skip=25) for _ in range(3)),
             *(Fault(match="^PUT .*/contact/", action="cut-before", skip=40) for _ in range(2)),
         ]
@@ -132,7 +144,12 @@ class Story:
         events = []
         for number, one in enumerate(people):
             name = "abandoned-cart" if number % 3 else "order-shipped"
-            event = {"email": one.email, "trigger": name, "trigger_id": f"t-{number}", "data": {"cart_id": f"C-{number}"}}
+            event = {
+                "email": one.email,
+                "trigger": name,
+                "trigger_id": f"t-{number}",
+                "data": {"cart_id": f"C-{number}"},
+            }
             events.append(event | {"products": {"set": "last-viewed", "items": items}})
             self.expected.trigger(one, name, f"t-{number}")
         await self._post("triggers", events)
@@ -157,7 +174,9 @@ class Story:
         members = [one for one in self.expected.people if one.consents.get("newsletter") == "granted"]
         leaving = self._rng.sample(members, 8)
         moving = self._rng.sample([one for one in self.expected.people if one not in leaving], 25)
-        self._say(f"{len(leaving)} people leave and {len(moving)} are edited at Webpower; the nightly pull brings it home")
+        self._say(
+            f"{len(leaving)} people leave and {len(moving)} are edited at Webpower; the nightly pull brings it home"
+        )
         for one in leaving:
             self.webpower.account.unsubscribe(self.webpower.account.find(one.email), {135})
             self.expected.opt_out(one)

@@ -7,7 +7,9 @@ from typing import Any
 from tests.demo.expect import GROUPS, WEBPOWER, Expected, rewards, text
 
 
-def differences(expected: Expected, webpower: dict[str, Any], sparkloop: dict[str, Any], cdp: dict[str, Any]) -> dict[str, list[str]]:
+def differences(
+    expected: Expected, webpower: dict[str, Any], sparkloop: dict[str, Any], cdp: dict[str, Any]
+) -> dict[str, list[str]]:
     """Every difference by connector, as sentences; empty lists where all is as it should be."""
     return {
         "webpower": _webpower(expected, webpower, sparkloop),
@@ -40,10 +42,15 @@ def _webpower(expected: Expected, held: dict[str, Any], sparkloop: dict[str, Any
         wanted[one.email] = {"fields": fields, "groups": sorted(groups)}
     # group 61 is the vendor's own mark of somebody who left there; nobody but the vendor writes to it
     there = {
-        email: {"fields": {name: text(value) for name, value in one["fields"].items()}, "groups": [g for g in one["groups"] if g != 61]}
+        email: {
+            "fields": {name: text(value) for name, value in one["fields"].items()},
+            "groups": [g for g in one["groups"] if g != 61],
+        }
         for email, one in held["contacts"].items()
     }
-    mails = sorted((mail["email"], mail["mailing"], mail["extraContactData"]["DMD_trigger_id"]) for mail in held["mails"])
+    mails = sorted(
+        (mail["email"], mail["mailing"], mail["extraContactData"]["DMD_trigger_id"]) for mail in held["mails"]
+    )
     asked = sorted(each["email"] for each in held["pending"])
     waiting = sorted(one.email for one in expected.people if one.pending)
     return [
@@ -72,9 +79,11 @@ def _cdp(expected: Expected, held: dict[str, Any], sparkloop: dict[str, Any]) ->
             link = {name.lower(): value for name, value in rewards(sparkloop["subscribers"][one.sparkloop]).items()}
             first = {name: link[name] for name in ("rh_subid", "rh_code", "rh_reflink", "rh_isref")} | {"rh_totref": 0}
             one.cdp[one.linked_at]["fields"] = first | one.cdp[one.linked_at]["fields"]
-        for email, told in one.cdp.items():
-            wanted[email] = told
-    there = {email: {part: dict(one[part]) for part in ("fields", "audiences", "consents")} for email, one in held["people"].items()}
+        wanted |= one.cdp
+    there = {
+        email: {part: dict(one[part]) for part in ("fields", "audiences", "consents")}
+        for email, one in held["people"].items()
+    }
     triggers = sorted((each["email"], each["trigger"]) for each in held["triggers"])
     return [*_compare(wanted, there), *_compare({"triggers": sorted(expected.cdp_triggers)}, {"triggers": triggers})]
 
@@ -90,6 +99,9 @@ def _compare(wanted: dict[str, Any], there: dict[str, Any]) -> list[str]:
                 if wanted[key].get(part) != there[key].get(part)
             ]
         elif wanted[key] != there[key]:
-            odd = [each for each in wanted[key] if each not in there[key]], [each for each in there[key] if each not in wanted[key]]
+            odd = (
+                [each for each in wanted[key] if each not in there[key]],
+                [each for each in there[key] if each not in wanted[key]],
+            )
             found.append(f"{key}: missing {odd[0][:5]}, too many {odd[1][:5]}")
     return sorted(found)

@@ -49,7 +49,10 @@ def twin(hub: runtime.Hub, name: str) -> Any:
 
 async def shop(hub: runtime.Hub, kind: str, *events: dict[str, Any]) -> None:
     headers = {"Authorization": "Bearer dev"}
-    async with aiohttp.ClientSession(headers=headers) as session, session.post(f"{hub.url}/v1/{kind}", json=events) as answer:
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{hub.url}/v1/{kind}", json=events) as answer,
+    ):
         assert answer.status == 202, await answer.text()
     await hub.settled()
 
@@ -61,7 +64,9 @@ def add_at_the_vendor(hub: runtime.Hub, email: str, *groups: int, **fields: str)
 
 
 async def test_addresses_and_consent_come_home_once_and_a_second_pull_sends_nothing(hub: runtime.Hub) -> None:
-    await shop(hub, "profiles", *({"email": f"shop{n}@example.com", "fields": {"firstname": f"S{n}"}} for n in range(20)))
+    await shop(
+        hub, "profiles", *({"email": f"shop{n}@example.com", "fields": {"firstname": f"S{n}"}} for n in range(20))
+    )
     for number in range(20):
         add_at_the_vendor(hub, f"vendor{number}@example.com", *([135] if number % 2 else [136]), firstname=f"V{number}")
     first = await hub.pull("webpower")
@@ -75,7 +80,7 @@ async def test_addresses_and_consent_come_home_once_and_a_second_pull_sends_noth
     assert not any(email.startswith("shop") for email in people), "the CDP is not told what it said itself"
 
     calls = twin(hub, "cdp").request_count
-    writes = [each for each in _writes(hub)]
+    writes = _writes(hub)
     second = await hub.pull("webpower")
     await hub.settled()
     assert second.changed == 0

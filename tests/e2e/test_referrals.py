@@ -10,7 +10,6 @@ from typing import Any
 
 import aiohttp
 import pytest
-
 from tests.e2e.processes import Running, at_rest, free_port, get, post, running_twin, start_hub, until, write_config
 
 PAYLOADS = Path(__file__).parents[1] / "data" / "sparkloop"
@@ -41,7 +40,9 @@ class World:
 @pytest.fixture
 async def world(tmp_path: Path) -> AsyncIterator[World]:
     async with AsyncExitStack() as stack:
-        twins = {name: await stack.enter_async_context(running_twin(name)) for name in ("webpower", "sparkloop", "webhook")}
+        twins = {
+            name: await stack.enter_async_context(running_twin(name)) for name in ("webpower", "sparkloop", "webhook")
+        }
         port = free_port()
         hub = await start_hub(write_config(tmp_path, port, twins), port)
         stack.push_async_callback(hub.stop)
@@ -62,7 +63,9 @@ async def test_a_referral_goes_all_the_way_round_and_nothing_goes_back_to_sparkl
     await sign_up(world, "john.smith@email.com", "John")
     told = (await world.snapshot("sparkloop"))["received"]
     assert [each["type"] for each in told] == ["subscribe"]
-    assert told[0]["subscriber"].keys() == json.loads((PAYLOADS / "subscribe.json").read_bytes())["subscriber"].keys() - {"id", "name"}
+    assert told[0]["subscriber"].keys() == json.loads((PAYLOADS / "subscribe.json").read_bytes())[
+        "subscriber"
+    ].keys() - {"id", "name"}
 
     for payload in ("sync_subscriber", "new_referral", "reward_unlocked"):
         assert await world.sparkloop_says(payload) == 200
@@ -101,7 +104,9 @@ async def test_a_change_of_address_and_an_opt_out_reach_sparkloop_as_the_guide_w
     moved = {"email": "john.doe@email.com", "previous_email": "john.doe.previous@email.com"}
     await post(f"{world.hub.url}/v1/profiles", moved)
     await world.rest()
-    await post(f"{world.hub.url}/v1/consents", {"email": "john.doe@email.com", "purpose": "newsletter", "state": "denied"})
+    await post(
+        f"{world.hub.url}/v1/consents", {"email": "john.doe@email.com", "purpose": "newsletter", "state": "denied"}
+    )
     await world.rest()
     update, unsubscribe = (await world.snapshot("sparkloop"))["received"][-2:]
     wanted = json.loads((PAYLOADS / "update.json").read_bytes())

@@ -288,6 +288,8 @@ async def test_one_that_hangs_and_does_not_let_itself_be_cancelled_is_left_behin
     type(old).gate.set()
 
 
+@pytest.mark.may_block
+@pytest.mark.may_block
 async def test_one_that_blocks_the_loop_slows_the_others_down_but_loses_nothing(place):
     hub = await place.start(hooks("time.sleep(0.02); return Outcome()"))
     await profiles(hub, *[f"p{number}" for number in range(10)])

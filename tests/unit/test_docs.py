@@ -10,13 +10,18 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from tests.regenerate import ROOT, generated
 
 from esplanade import errors, hookspecs, runtime
 from esplanade.cli.program import esplanade
 from esplanade.ingest.accept import Intake
-from tests.regenerate import ROOT, generated
 
-DOCS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")), *sorted(ROOT.glob("plugins/*/README.md"))]
+DOCS = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted(ROOT.glob("plugins/*/README.md")),
+]
 COMMANDS = set(esplanade.commands)
 TUTORIAL = ROOT / "docs" / "tutorial" / "first-plugin.md"
 
@@ -52,8 +57,12 @@ def test_the_tree_in_errors_shows_every_class_where_it_stands() -> None:
 def test_every_reason_that_the_code_records_is_in_the_table_of_reasons() -> None:
     code = "\n".join(path.read_text("utf-8") for path in (ROOT / "core").rglob("*.py"))
     recorded = set(re.findall(r'notes\.append\(\("([a-z-]+)"', code))
-    recorded |= set(re.findall(r'reason="([a-z-]+)"', code)) | set(re.findall(r'skip\([^)]*?"([a-z]+(?:-[a-z]+)*)"', code))
-    table = set(re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/explanation/delivery.md").read_text("utf-8"), re.MULTILINE))
+    recorded |= set(re.findall(r'reason="([a-z-]+)"', code)) | set(
+        re.findall(r'skip\([^)]*?"([a-z]+(?:-[a-z]+)*)"', code)
+    )
+    table = set(
+        re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/explanation/delivery.md").read_text("utf-8"), re.MULTILINE)
+    )
     assert recorded - table == set()
 
 

@@ -100,7 +100,7 @@ class Lane:
                 self._log.error("lane_store_failed", lane=self.name, error=str(problem))
                 await self._clock.sleep(STORE_RETRY_S)
                 continue
-            except Exception as problem:  # a lane that ended would keep its work for ever, and nobody would know
+            except Exception as problem:  # noqa: BLE001 - the boundary: whatever a plugin or a unit raises becomes a value
                 self._log.error("lane_failed", lane=self.name, error=type(problem).__name__)
                 await self._clock.sleep(STORE_RETRY_S)
                 continue
@@ -152,7 +152,9 @@ class Lane:
             self._due = False  # before the visit: a wake during it is not lost
         busy = set(self._calls)
         try:
-            round_ = await self._store.run(lambda unit: self._desk.round(unit, finished, want, busy, now), durable=False)
+            round_ = await self._store.run(
+                lambda unit: self._desk.round(unit, finished, want, busy, now), durable=False
+            )
         except Exception:
             self._finished[:0] = finished
             self._due = True

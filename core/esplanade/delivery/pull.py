@@ -7,6 +7,7 @@ import hashlib
 import math
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,7 +24,7 @@ from esplanade.ingest.shapes import ReportIn
 from esplanade.ingest.world import World
 from esplanade.model import Page, PersonRef, Report
 from esplanade.records import Entry, Person, Remote
-from esplanade.store.port import Store, Unit
+from esplanade.store.port import Reader, Store, Unit
 from esplanade.sync.identity import normalise
 
 from .inbound import entry, report_body
@@ -99,7 +100,7 @@ class Puller:
             page = await self._page(saved.cursor)
             saved.cursor, saved.covers = page.cursor, sorted({*saved.covers, *page.covers})
             saved.read = page.cursor is None
-            changed = await self._store.run(lambda unit: self._keep(unit, saved, page, read_at))
+            changed = await self._store.run(partial(self._keep, saved=saved, page=page, read_at=read_at))
             self._journalled(changed)
             result.pages += 1
             result.read += len(page.reports)
@@ -126,7 +127,7 @@ class Puller:
         for purpose, target in self._connector.consents.items():
             after = 0
             while target.asks_to_confirm():
-                people = await self._store.read(lambda reader: reader.pending_people(purpose, after=after, limit=CHUNK))
+                people = await self._store.read(partial(_pending, purpose=purpose, after=after))
                 if not people:
                     break
                 after = people[-1]
@@ -205,7 +206,7 @@ class Puller:
     async def _count_missing(self, saved: Saved, purpose: str) -> tuple[int, int]:
         holders = absent = after = 0
         while True:
-            part = await self._store.run(lambda unit: self._holders(unit, saved, purpose, after))
+            part = await self._store.run(partial(self._holders, saved=saved, purpose=purpose, after=after))
             if part is None:
                 return holders, absent
             after, some, missing = part
@@ -216,7 +217,7 @@ class Puller:
         gone = after = 0
         while True:
             await self._intake.wait_for_room()
-            part = await self._store.run(lambda unit: self._append_missing(unit, saved, purpose, after))
+            part = await self._store.run(partial(self._append_missing, saved=saved, purpose=purpose, after=after))
             if part is None:
                 return gone
             after, appended = part
@@ -286,3 +287,7 @@ def _key(email: str | None) -> str:
 def _forget(unit: Unit, connector: str) -> None:
     unit.set_cursor(connector, JOB, None)
     unit.forget_run(connector)
+
+
+def _pending(reader: Reader, purpose: str, after: int) -> list[int]:
+    return reader.pending_people(purpose, after=after, limit=CHUNK)

@@ -234,7 +234,7 @@ class Session:
                 raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _failure(self, call: Call, error: Exception, url: URL, repeatable: bool) -> DeliveryError:
+    def _failure(self, call: Call, error: Exception, url: URL, repeatable: bool) -> DeliveryError:  # noqa: FBT001 - the value that is set
         host = url.host
         if isinstance(error, _TooLarge):
             message = f"{host} answered with more than {self._max_bytes} bytes, which is more than is read"

@@ -135,6 +135,7 @@ def _under_way(unit: Unit, connector: ConnectorConfig, person: Person, kind: str
 
 
 def _delivery(lane: str, kind: str, person: Person, subject: str, urgency: int, cause: Cause) -> Delivery:
+    parked = cause.parked and urgency != OPT_OUT  # an opt-out ends a loop, it does not feed one
     return Delivery(
         id=0,
         lane=lane,
@@ -142,8 +143,8 @@ def _delivery(lane: str, kind: str, person: Person, subject: str, urgency: int, 
         person=person.id,
         subject=subject,
         urgency=urgency,
-        state="parked" if cause.parked else "pending",
-        reason="loop" if cause.parked else None,
+        state="parked" if parked else "pending",
+        reason="loop" if parked else None,
         due_at=cause.now,
         first_at=cause.now,
         root=cause.root,

@@ -19,7 +19,7 @@ from esplanade.http import same
 if TYPE_CHECKING:
     from .settings import SparkLoopSettings
 
-TOKEN_HEADER = "sparkloop-token"
+TOKEN_HEADER = "sparkloop-token"  # noqa: S105 - the name of a header
 
 SYNCED = frozenset({"sync_subscriber", "new_referral", "reward_unlocked", "reward_redeemed"})
 """Events that say what SparkLoop holds for a person."""

@@ -16,18 +16,17 @@ _COLUMNS = (
 )
 DELIVERY = f"SELECT {_COLUMNS} FROM deliveries WHERE id = ?"
 _DUE_OF_URGENCY = (
-    f"SELECT * FROM (SELECT {_COLUMNS} FROM deliveries "  # noqa: S608
+    f"SELECT * FROM (SELECT {_COLUMNS} FROM deliveries "
     "WHERE state = 'pending' AND lane = :lane AND urgency = {} AND due_at <= :now "
     "AND (person IS NULL OR person NOT IN (SELECT value FROM json_each(:busy))) ORDER BY due_at, id LIMIT :limit)"
 )
 DUE = " UNION ALL ".join(_DUE_OF_URGENCY.format(urgency) for urgency in range(4)) + " LIMIT :limit"
 WAITING = (
-    f"SELECT {_COLUMNS} FROM deliveries "
-    "WHERE state IN ('pending', 'in_flight') AND lane = ? AND person = ? ORDER BY id"
+    f"SELECT {_COLUMNS} FROM deliveries WHERE state IN ('pending', 'in_flight') AND lane = ? AND person = ? ORDER BY id"
 )
 IN_FLIGHT = f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'in_flight' AND lane = ? ORDER BY id"
 _NEXT_OF_URGENCY = "SELECT min(due_at) AS at FROM deliveries WHERE state = 'pending' AND lane = ?1 AND urgency = {}"
-NEXT_DUE = f"SELECT min(at) FROM ({' UNION ALL '.join(_NEXT_OF_URGENCY.format(urgency) for urgency in range(4))})"  # noqa: S608
+NEXT_DUE = f"SELECT min(at) FROM ({' UNION ALL '.join(_NEXT_OF_URGENCY.format(urgency) for urgency in range(4))})"
 ADD = (
     "INSERT INTO deliveries (lane, kind, person, subject, urgency, state, rev, due_at, first_at, attempts, root, hops, "
     "event_id, expires_at, payload, reason) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, 0, ?, ?, ?, ?, ?, ?)"
@@ -54,9 +53,7 @@ CUT_ATTEMPTS = (
 )
 ATTEMPTS = "SELECT delivery, at, took_s, outcome, error FROM attempts WHERE delivery = ? ORDER BY id"
 LANES = "SELECT DISTINCT lane FROM deliveries"
-DURATIONS = (
-    "SELECT a.took_s FROM attempts a JOIN deliveries d ON d.id = a.delivery WHERE d.lane = ? ORDER BY a.id DESC LIMIT 1000"
-)
+DURATIONS = "SELECT a.took_s FROM attempts a JOIN deliveries d ON d.id = a.delivery WHERE d.lane = ? ORDER BY a.id DESC LIMIT 1000"
 COUNTS = "SELECT lane, state, count(*) FROM deliveries WHERE state <> 'done' GROUP BY lane, state"
 COUNT_DUE = "SELECT lane, count(*), min(due_at) FROM deliveries WHERE state = 'pending' AND due_at <= ? GROUP BY lane"
 OPEN = "SELECT lane, count(*) FROM deliveries WHERE person = ? AND state IN ('pending', 'in_flight') GROUP BY lane"

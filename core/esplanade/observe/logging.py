@@ -14,12 +14,15 @@ def configure(level: str = "info", *, as_json: bool | None = None) -> None:
     """Send logs to stderr from ``level`` up. JSON unless stderr is a terminal, or as told."""
     if as_json is None:
         as_json = not sys.stderr.isatty()
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer()
+    # plain tracebacks: the richer ones print local variables, and those hold addresses and secrets
+    plain = structlog.dev.plain_traceback
+    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(exception_formatter=plain)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *([structlog.processors.format_exc_info] if as_json else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),

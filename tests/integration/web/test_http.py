@@ -39,6 +39,7 @@ async def test_405_names_what_goes(client):
     assert answer.headers["Allow"] == "POST"
 
 
+@pytest.mark.may_block
 async def test_an_unexpected_error_shows_nothing_of_the_inside(hub, client):
     async def verify(connector, request):
         raise RuntimeError("secret insides")

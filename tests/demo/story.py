@@ -73,13 +73,14 @@ class Story:
     async def _profiles(self) -> None:
         people = self._rng.sample(self.expected.people, 600)
         self._say(f"{len(people)} live changes, while Webpower stumbles")
-        self.webpower.faults += [  # never enough in a row to open the breaker
+        put = "^PUT .*/contact/"
+        self.webpower.faults += [  # spread out, never enough in a row to open the breaker
             *(
-                Fault(match="^PUT .*/contact/", status=503, headers={"Retry-After": "0"}, times=2, skip=9)
-                for _ in range(6)
+                Fault(match=put, status=503, headers={"Retry-After": "0"}, times=2, skip=10 + 40 * at)
+                for at in range(6)
             ),
-            *(Fault(match="^PUT .*/contact/", action="after", status=500, skip=25) for _ in range(3)),
-            *(Fault(match="^PUT .*/contact/", action="cut-before", skip=40) for _ in range(2)),
+            *(Fault(match=put, action="after", status=500, skip=30 + 80 * at) for at in range(3)),
+            *(Fault(match=put, action="cut-before", skip=60 + 120 * at) for at in range(2)),
         ]
         events = []
         for one in people:

@@ -7,11 +7,13 @@ EsplanadeError
 │   └── StorageFull        the disk is full; nothing was accepted
 ├── EventError             an event from outside is not valid; carries the JSON path
 ├── PluginError            a plugin broke a rule of the framework, or raised what it should not
+│   ├── MissingMethodError  it was asked for an optional method that it does not have
 │   └── PluginLoadError    it could not be imported, found or registered
 └── DeliveryError          raised by hooks and methods of plugins:
     ├── TemporaryError     not acted on; try again later
     │   └── RateLimited    the same, because the vendor asked for patience
     ├── PermanentError     the vendor will never take this; a dead letter keeps it
+    │   └── EgressRefused  the hub itself did not let the call leave
     ├── AuthenticationError  the credentials are refused; the connector pauses and probes
     ├── EndpointGone       the vendor says the endpoint is gone for good; the connector pauses
     └── OutcomeUnknown     the vendor may have acted; its base is unknown from here on
@@ -65,6 +67,10 @@ class PluginError(EsplanadeError):
     """A plugin broke a rule of the framework, or raised something that is none of the delivery errors."""
 
 
+class MissingMethodError(PluginError, NotImplementedError):
+    """A plugin was asked for an optional method, such as ``pull``, that it does not have."""
+
+
 class PluginLoadError(PluginError):
     """A plugin could not be found, imported or registered. The message names it and the remedy."""
 
@@ -91,6 +97,10 @@ class RateLimited(TemporaryError):
 
 class PermanentError(DeliveryError):
     """The vendor understood and refused; repeating the call would only repeat the refusal."""
+
+
+class EgressRefused(PermanentError):
+    """The hub itself did not let the call leave: its address is private, or none that the plugin named."""
 
 
 class AuthenticationError(DeliveryError):

@@ -136,3 +136,16 @@ async def _standing(hub: runtime.Hub, email: str) -> str:
     person = await hub.store.read(lambda reader: reader.person_by_email(email))
     assert person is not None
     return person.consents["newsletter"].state
+
+
+async def test_nobody_is_asked_about_for_ever(tmp_path: Path) -> None:
+    config = tmp_path / "connectors.yaml"
+    config.write_text(CONFIG.replace('store: "sqlite:hub.db"', 'store: "sqlite:hub.db", pending_expiry: 1ms'))
+    hub = await runtime.Hub.start(runtime.load(config, os.environ))
+    try:
+        await shop(hub, "consents", {"email": "bo@example.com", "purpose": "newsletter", "state": "granted"})
+        asked = twin(hub, "webpower").request_count
+        assert await hub.connections["webpower"].puller.reread_pending() == 0  # type: ignore[union-attr]  # it has one
+        assert twin(hub, "webpower").request_count == asked
+    finally:
+        await hub.stop()

@@ -133,15 +133,15 @@ class Puller:
                 after = people[-1]
                 for person in people:
                     try:
-                        changed += await self._reread(person)
+                        changed += await self._reread(person, purpose)
                     except PermanentError as problem:  # one of them; the others are asked all the same
                         self._log.warning("not_reread", person=f"p-{person}", error=str(problem))
         return changed
 
-    async def _reread(self, person: int) -> int:
+    async def _reread(self, person: int, purpose: str) -> int:
         name = self._connector.name
         known, remote = await self._store.read(lambda reader: (reader.person(person), reader.remote(person, name)))
-        if known is None or not known.email:
+        if known is None or not known.email or self._is_expired(known, purpose):
             return 0
         await self._intake.wait_for_room()
         read_at = self._clock.time()
@@ -152,6 +152,10 @@ class Puller:
         changed = await self._store.run(lambda unit: self._journal(unit, [report], read_at))
         self._journalled(changed)
         return changed
+
+    def _is_expired(self, person: Person, purpose: str) -> bool:
+        standing = person.consents.get(purpose)
+        return standing is None or self._clock.time() - standing.at >= self._world().hub.pending_expiry
 
     async def _load(self) -> Saved:
         text = await self._store.read(lambda reader: reader.cursor(self._connector.name, JOB))

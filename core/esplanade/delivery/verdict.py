@@ -12,6 +12,7 @@ from esplanade.config.model import Retry
 from esplanade.errors import (
     AuthenticationError,
     DeliveryError,
+    EgressRefused,
     EndpointGone,
     EsplanadeError,
     OutcomeUnknown,
@@ -41,7 +42,7 @@ class RetryAt(Struct, frozen=True, kw_only=True):
 class Reject(Struct, frozen=True, kw_only=True):
     """A dead letter, kept and replayable."""
 
-    reason: Literal["rejected", "gave-up"]
+    reason: Literal["rejected", "gave-up", "egress-refused"]
     error: str
 
 
@@ -80,6 +81,8 @@ def judge(
             return Pause(state="auth", error=error)
         case EndpointGone():
             return Pause(state="gone", error=error)
+        case EgressRefused():
+            return Reject(reason="egress-refused", error=error)
         case PermanentError():
             return Reject(reason="rejected", error=error)
         case TemporaryError():

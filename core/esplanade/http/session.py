@@ -13,7 +13,7 @@ from yarl import URL
 from esplanade import __version__
 from esplanade.connector import Endpoint, HeaderAuth, OAuth2ClientCredentials
 from esplanade.context import Log, Response
-from esplanade.errors import DeliveryError, OutcomeUnknown, PermanentError, TemporaryError
+from esplanade.errors import DeliveryError, EgressRefused, OutcomeUnknown, PermanentError, TemporaryError
 
 from .answers import error_for, excerpt
 from .middlewares import Failed, account_for
@@ -162,14 +162,14 @@ class Session:
         try:
             if path.startswith("/") or not path:
                 if _DOT_SEGMENT.search(path.partition("?")[0]):
-                    raise PermanentError(f"egress-refused: the path {path_template(path)} holds a dot segment")
+                    raise EgressRefused(f"egress-refused: the path {path_template(path)} holds a dot segment")
                 return URL(self._base + path), True
             url = URL(path)
             origin = url.origin()
         except ValueError:
             raise PermanentError(f"{self._connector}: a path must begin with / or be an absolute URL") from None
         if url.user is not None or url.password is not None or origin not in self._reachable:
-            raise PermanentError(
+            raise EgressRefused(
                 f"egress-refused: {url.host} is not among the hosts of connector {self._connector}; "
                 "its plugin must name it in Endpoint.origins"
             )
@@ -243,12 +243,12 @@ class Session:
             message = f"{host}: {reason(error, self._timeout_s)}"
             return TemporaryError(message) if repeatable else OutcomeUnknown(message)
         if call.refused is not None and not call.tried:
-            return PermanentError(
+            return EgressRefused(
                 f"egress-refused: {host} {call.refused}; if this connector shall call it, "
                 "add its address range to hub.egress.allow"
             )
         if isinstance(error, aiohttp.InvalidURL):
-            return PermanentError(f"egress-refused: {host} is not a canonical address, so hub.egress.allow cannot hold")
+            return EgressRefused(f"egress-refused: {host} is not a canonical address, so hub.egress.allow cannot hold")
         if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
             return PermanentError(f"the request to {host} cannot be built: {type(error).__name__}")
         return TemporaryError(f"{host} cannot be reached: {reason(error, self._timeout_s)}")

@@ -25,7 +25,7 @@ from .shapes import SHAPES, Incoming, JournalledProfile, ProfileIn, TriggerIn, W
 
 MAX_BACKLOG = 200_000
 """Unfolded entries above which nothing more is taken."""
-ROOM = 10_000
+ROOM = 500
 """Unfolded entries that imports and pulls leave at most, so that an opt-out never queues behind them."""
 IMPORT = "import"
 """The origin of what an operator imports."""

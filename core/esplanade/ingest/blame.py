@@ -14,7 +14,7 @@ from msgspec import Raw
 from esplanade.errors import EventError
 from esplanade.model import Product, ProductSet
 
-from .shapes import ConsentIn, Incoming, ProfileIn, TriggerIn
+from .shapes import ConsentIn, Incoming, TriggerIn
 
 MAX_DEPTH = 32
 MAX_OBJECT_BYTES = 65_536
@@ -25,8 +25,7 @@ _STEP = re.compile(r"\.(\w+)|\[(\d+|\.\.\.)\]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAMES = ("id", "event_id", "purpose", "method", "trigger", "trigger_id", "language")
 _KEYED = ("fields", "audiences", "consents")
-_SHAPES = (ProfileIn, ConsentIn, TriggerIn, ProductSet, Product)
-_KNOWN = sorted({name for shape in _SHAPES for name in shape.__struct_fields__})
+_INNER = {"$.products": ProductSet, "$.products.items[...]": Product}
 _REMEDIES = {
     "Expected `datetime` with a timezone component": "the time has no zone; give one, such as 2026-01-15T10:00:00Z",
     "Invalid RFC3339 encoded datetime": "not an RFC 3339 time; give one such as 2026-01-15T10:00:00Z, or epoch seconds",
@@ -64,13 +63,19 @@ def blame(raw: bytes, decoder: msgspec.json.Decoder[Any], why: Exception) -> Eve
         path += "[...]"
     found = _FIELD.search(what)
     if found and found[1] == "unknown":
-        near = get_close_matches(found[2][:100], _KNOWN, n=1)
+        near = get_close_matches(found[2][:100], _keys_at(decoder, path), n=1)
         hint = f"; did you mean `{near[0]}`?" if near else "; leave it out"
         return EventError(_below(path, found[2]), "unknown key" + hint)
     path = _with_keys(raw, path, lambda text: _same_mistake(decoder, text, what))
     if found:
         return EventError(_below(path, found[2]), "required, and missing")
     return EventError(path, _REMEDIES.get(what, what))
+
+
+def _keys_at(decoder: msgspec.json.Decoder[Any], path: str) -> list[str]:
+    """The keys that are valid where an unknown one was found."""
+    shape = _INNER.get(re.sub(r"\[\d+\]", "[...]", path), decoder.type)
+    return sorted(getattr(shape, "__struct_fields__", ()))
 
 
 def refuse_controls(item: Incoming) -> None:

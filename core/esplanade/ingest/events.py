@@ -24,6 +24,10 @@ def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile
     if _conflicted(unit, cause, found):
         return
     person, said_at = found.person, _said_at(body.at, entry)
+    if found.other is not None:
+        detail = "the earlier address belongs to somebody else; nobody was merged"
+        for one in (person, found.other):
+            skip(unit, cause, one, "", "identity-conflict", detail)
     changes = Changes(created=found.created, renamed=found.renamed)
     late = [name for name in body.fields if _said_later(person.fields, name, said_at)]
     late += [name for name in body.audiences if _said_later(person.audiences, name, said_at)]

@@ -25,6 +25,8 @@ from .world import World
 SLICE = 200
 BUDGET_S = 0.004
 """How long one step may keep the writer from the next commit."""
+AHEAD = 4
+"""How many steps wait at the writer while the fold is behind, so that it never idles until a busy event loop asks again."""
 RETRY_S = 1.0
 
 _profile = msgspec.msgpack.Decoder(JournalledProfile).decode
@@ -48,6 +50,8 @@ class Step(Struct, kw_only=True):
     folded: int
     lanes: set[str]
     failed: list[str]
+    more: bool = False
+    """Whether it stopped before the end of the journal."""
 
 
 class Fold:
@@ -78,24 +82,34 @@ class Fold:
 
     async def run(self) -> None:
         """Fold until cancelled. A store that fails is asked again; nothing is skipped."""
+        ahead = 1
         while True:
             self._woken.clear()
-            try:
-                step = await self._store.run(self._step, durable=False)  # undone with its cursor, it is done again
-            except StoreError as problem:
+            # undone with its cursor, a step is done again
+            asked = [self._store.run(self._step, durable=False) for _ in range(ahead)]
+            told = await asyncio.gather(*asked, return_exceptions=True)
+            steps = [self._heed(step) for step in told if isinstance(step, Step)]
+            problems = [problem for problem in told if isinstance(problem, BaseException)]
+            for problem in problems:
+                if not isinstance(problem, StoreError):
+                    raise problem
                 self._log.error("fold_failed", error=str(problem))
+            ahead = AHEAD if steps and all(step.more for step in steps) else 1
+            if problems:
                 await asyncio.sleep(RETRY_S)
                 self._woken.set()
-                continue
-            for why in step.failed:
-                self._log.error("fold_parked", error=why)
-            if step.folded:
-                self.done += step.folded
-                self._intake.folded(step.folded)
-                self._on_work(step.lanes)
-            elif not self._woken.is_set():
+            elif not any(step.folded for step in steps) and not self._woken.is_set():
                 self._caught_up.set()
                 await self._woken.wait()
+
+    def _heed(self, step: Step) -> Step:
+        for why in step.failed:
+            self._log.error("fold_parked", error=why)
+        if step.folded:
+            self.done += step.folded
+            self._intake.folded(step.folded)
+            self._on_work(step.lanes)
+        return step
 
     def _step(self, unit: Unit) -> Step:
         began = time.monotonic()
@@ -106,9 +120,11 @@ class Fold:
             position = following
             step.folded += 1
             if time.monotonic() - began > BUDGET_S:
+                step.more = True
                 break
         if position is not None:
             unit.move_cursor(position, step.folded)
+        step.more = step.more or step.folded == SLICE
         return step
 
     def _fold(self, unit: Unit, entry: Entry, step: Step) -> None:

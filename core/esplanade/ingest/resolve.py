@@ -17,6 +17,8 @@ class Resolved(Struct, kw_only=True):
     created: bool = False
     renamed: bool = False
     conflict: str | None = None
+    other: Person | None = None
+    """Who else holds the earlier address. People are not merged yet, so both stay as they are."""
 
 
 def resolve(
@@ -28,7 +30,7 @@ def resolve(
         raise EventError("$.email", "an event needs an email or an id")
     by_email = unit.person_by_email(address.key) if address else None
     by_id = unit.person_by_cdp_id(cdp_id) if cdp_id is not None else None
-    by_previous = unit.person_by_email(normalise(previous_email).key) if previous_email and by_email is None else None
+    by_previous = unit.person_by_email(normalise(previous_email).key) if previous_email else None
     person = by_email or by_id or by_previous
     if person is None:
         person = unit.add_person(address.given if address else "", address.key if address else "", cdp_id, now)
@@ -37,10 +39,13 @@ def resolve(
         return Resolved(person=by_email, conflict="the address and the id belong to two different people")
     if cdp_id is not None and person.cdp_id not in {None, cdp_id}:
         return Resolved(person=person, conflict="the address belongs to somebody with another id")
+    other = by_previous if by_previous is not None and by_previous.id != person.id else None
+    if other is not None and other.cdp_id is not None and (cdp_id or person.cdp_id) not in {None, other.cdp_id}:
+        return Resolved(person=person, conflict="the address and the earlier one belong to people with different ids")
     person.cdp_id = person.cdp_id or cdp_id
     moves = by_email is None or (previous_email is not None and normalise(previous_email).key == person.email_key)
     renamed = address is not None and moves and rename(unit, person, address)
-    return Resolved(person=person, renamed=renamed)
+    return Resolved(person=person, renamed=renamed, other=other)
 
 
 def rename(unit: Unit, person: Person, address: Address) -> bool:

@@ -22,7 +22,7 @@ from esplanade.delivery.outbound import OutboundDesk
 from esplanade.delivery.pace import PacedHttp, Pacer
 from esplanade.delivery.pull import Puller
 from esplanade.delivery.verdict import Pause
-from esplanade.errors import PluginError, PluginLoadError
+from esplanade.errors import MissingMethodError, PluginLoadError
 from esplanade.http.session import Session
 from esplanade.http.ssrf import EgressGuard
 from esplanade.ingest.accept import Intake
@@ -179,9 +179,10 @@ class Connection:
         return self.lanes[0]
 
     def require(self, method: str) -> None:
-        """Raise PluginError when the plugin does not have an optional method."""
+        """Raise MissingMethodError when the plugin does not have an optional method."""
         if method not in self.methods:
-            raise PluginError(f"plugin {self.config.plugin} has no {method}; `esplanade plugins` lists what it can")
+            what = f"plugin {self.config.plugin} has no {method}; `esplanade plugins` lists what it can"
+            raise MissingMethodError(what)
 
     def start(self) -> None:
         """Let the lanes run."""

@@ -194,12 +194,12 @@ class Operators:
 async def _asking(question: Awaitable[R], what: str) -> R:
     try:
         return await question
+    except NotImplementedError as why:
+        raise Problem(409, f"this connector's plugin has no {what}", kind="not-supported") from why
     except (DeliveryError, PluginError) as why:
         name = type(why).__name__
         retry_after_s = why.retry_after if isinstance(why, DeliveryError) else None
         raise Problem(502, f"{name}: {why}", error=name, retry_after_s=retry_after_s) from why
-    except NotImplementedError as why:
-        raise Problem(409, f"this connector's plugin has no {what}", kind="not-supported") from why
 
 
 async def _body(request: web.Request, shape: type[T]) -> T:

@@ -5,13 +5,14 @@ import socket
 
 import pytest
 
-from esplanade import PermanentError, TemporaryError
+from esplanade import TemporaryError
+from esplanade.errors import EgressRefused
 
 
 async def test_the_hubs_own_twins_may_be_called_and_their_neighbours_not(vendor, other_vendor, opened):
     http = opened(vendor.origin, allow=(), exempt=[vendor.origin], origins=[other_vendor.origin])
     assert (await http.get("/")).status == 200
-    with pytest.raises(PermanentError, match=r"^egress-refused: 127\.0\.0\.1 .*hub\.egress\.allow"):
+    with pytest.raises(EgressRefused, match=r"^egress-refused: 127\.0\.0\.1 .*hub\.egress\.allow"):
         await http.get(f"{other_vendor.origin}/")
     assert other_vendor.requests == []
 
@@ -40,7 +41,7 @@ async def test_the_hubs_own_twins_may_be_called_and_their_neighbours_not(vendor,
 @pytest.mark.parametrize("scheme", ["http", "https"])
 async def test_private_hosts_are_refused_in_any_notation(vendor, opened, host, scheme):
     port = vendor.origin.rpartition(":")[2]
-    with pytest.raises(PermanentError, match=r"^egress-refused: .*hub\.egress\.allow"):
+    with pytest.raises(EgressRefused, match=r"^egress-refused: .*hub\.egress\.allow"):
         await opened(f"{scheme}://{host}:{port}", allow=(), timeout_s=5).get("/latest/meta-data")
     assert vendor.requests == []
 
@@ -64,7 +65,7 @@ class Names:
 @pytest.mark.parametrize("address", ["127.0.0.1", "169.254.169.254", "::ffff:10.0.0.1", "::1"])
 async def test_a_public_name_for_a_private_address_is_refused(opened, monkeypatch, address):
     Names(monkeypatch, [address])
-    with pytest.raises(PermanentError, match=r"egress-refused: vendor\.example is at"):
+    with pytest.raises(EgressRefused, match=r"egress-refused: vendor\.example is at"):
         await opened("https://vendor.example", allow=()).get("/")
 
 
@@ -74,7 +75,7 @@ async def test_a_name_is_judged_by_the_address_that_is_connected_to_each_time(ve
     first = opened(f"http://vendor.example:{port}", allow=["127.0.0.1/32"])
     assert (await first.get("/")).status == 200
     rebound = opened(f"http://vendor.example:{port}", allow=["127.0.0.1/32"])
-    with pytest.raises(PermanentError, match=r"egress-refused: vendor\.example is at 127\.0\.0\.2"):
+    with pytest.raises(EgressRefused, match=r"egress-refused: vendor\.example is at 127\.0\.0\.2"):
         await rebound.get("/")
 
 
@@ -96,11 +97,11 @@ async def test_an_allowed_address_that_is_down_is_temporary_whatever_else_was_re
 
 async def test_several_private_addresses_are_refused_together(opened, monkeypatch):
     Names(monkeypatch, ["10.0.0.1", "::1", "192.168.0.1"])
-    with pytest.raises(PermanentError, match="egress-refused"):
+    with pytest.raises(EgressRefused, match="egress-refused"):
         await opened("https://vendor.example", allow=()).get("/")
 
 
 async def test_a_public_address_without_tls_is_refused(opened, monkeypatch):
     Names(monkeypatch, ["93.184.216.34"])
-    with pytest.raises(PermanentError, match=r"egress-refused: vendor\.example .*without TLS; use https"):
+    with pytest.raises(EgressRefused, match=r"egress-refused: vendor\.example .*without TLS; use https"):
         await opened("http://vendor.example", allow=()).get("/")

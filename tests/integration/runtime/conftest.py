@@ -74,7 +74,7 @@ ALL = {
     "fields": {"city": "City", "name": "Name"},
     "consents": {"newsletter": {}, "service": {}},
     "audiences": {"vip": {}},
-    "triggers": {"cart": {"requires": "newsletter"}, "order": {}, "sale": {"expires": "1h"}},
+    "triggers": {"cart": {"requires": "newsletter"}, "order": {}, "sale": {"expires": "5m"}},
 }
 """The targets that tests speak of."""
 ONLY_PROFILES = {"fields": {"city": "City", "name": "Name"}, "consents": {}, "audiences": {}, "triggers": {}}

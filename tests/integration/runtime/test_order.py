@@ -219,20 +219,20 @@ async def test_the_same_trigger_again_is_one_mail(place):
 
 async def test_a_trigger_that_comes_too_late_is_reported_and_not_sent(place, clock):
     hub, crm = await place.start(clock=clock), place.script()
-    crm.once(("ada", "profile"), TemporaryError("down", retry_after=3600))
+    crm.once(("ada", "profile"), TemporaryError("down", retry_after=300))
     await profile(hub, "ada")
     await trigger(hub, "ada", "t-1", "sale")
-    await trigger(hub, "ada", "t-2", "order", expires_at=clock.time() + 3599)
+    await trigger(hub, "ada", "t-2", "order", expires_at=clock.time() + 299)
     await trigger(hub, "ada", "t-3", "order")
     await settled(hub)
-    await moved(hub, clock, 3600)
+    await moved(hub, clock, 300)
     assert crm.to("ada")[2:] == [("trigger", "t-3")]
     assert (await reasons(hub, "ada"))[-2:] == ["expired", "expired"]
 
 
-async def test_a_thousand_people_are_each_called_once(place):
+async def test_hundreds_of_people_are_each_called_once(place):
     hub, crm = await place.start(connectors={"crm": {"pace": {"concurrency": 50}}}), place.script()
-    await send(hub, "profile", *[{"email": f"p{number}", "fields": {"city": "Delft"}} for number in range(1000)])
+    await send(hub, "profile", *[{"email": f"p{number}", "fields": {"city": "Delft"}} for number in range(300)])
     await settled(hub)
-    assert sorted(call[0] for call in crm.calls) == sorted(f"p{number}" for number in range(1000))
-    assert (await person_of(hub, "p999")).fields["city"].value == "Delft"
+    assert sorted(call[0] for call in crm.calls) == sorted(f"p{number}" for number in range(300))
+    assert (await person_of(hub, "p299")).fields["city"].value == "Delft"

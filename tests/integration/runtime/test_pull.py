@@ -383,7 +383,7 @@ class TestOnSchedule:
 async def test_an_opt_out_does_not_wait_behind_a_pull(vendor):
     hub, crm = vendor
     crm.plugin.size = 1000
-    crm.plugin.vendor.update({name: subscriber() for name in people(900)})
+    crm.plugin.vendor.update({name: subscriber() for name in people(300)})
     raws = [json.dumps({"email": email("ada"), "purpose": "newsletter", "state": "denied"}).encode()]
     pulling = asyncio.create_task(hub.pull("crm"))
     await hub.intake.accept(hub.intake.admit("shop", "consent", raws, may=KINDS).entries)

@@ -99,26 +99,26 @@ class TestAgain:
         assert not (await remote_of(hub, "ada")).unknown
 
 
-IMPATIENT = {"crm": {"retry": {"window": "1h", "min_attempts": 2, "cap": "10m"}, **UNSTOPPABLE}}
+IMPATIENT = {"crm": {"retry": {"window": "5m", "min_attempts": 2, "cap": "10m"}, **UNSTOPPABLE}}
 
 
 class TestGivingUp:
     async def test_it_takes_the_window_and_the_attempts_and_ends_as_a_dead_letter(self, place, clock):
         hub, crm = await place.start(clock=clock, connectors=IMPATIENT), place.script()
-        crm.once("profile", *[TemporaryError("down", retry_after=3700)] * 2)
+        crm.once("profile", *[TemporaryError("down", retry_after=310)] * 2)
         await profile(hub, "ada")
         await settled(hub)
-        await moved(hub, clock, 3700)
+        await moved(hub, clock, 310)
         found = await delivery(hub)
         assert (found.state, found.reason, found.attempts) == ("dead", "gave-up", 2)
         assert found.last_error == "TemporaryError: down"
 
     async def test_what_was_given_up_leaves_with_the_next_change(self, place, clock):
         hub, crm = await place.start(clock=clock, connectors=IMPATIENT), place.script()
-        crm.once("profile", *[TemporaryError("down", retry_after=3700)] * 2)
+        crm.once("profile", *[TemporaryError("down", retry_after=310)] * 2)
         await profile(hub, "ada", city="Delft")
         await settled(hub)
-        await moved(hub, clock, 3700)
+        await moved(hub, clock, 310)
         await profile(hub, "ada", name="Ada")
         await settled(hub)
         assert crm.to("ada")[-1] == ("profile", {"City": "Delft", "Name": "Ada"})
@@ -248,7 +248,7 @@ class TestReplay:
         crm.once("trigger", PermanentError("mailing is a draft"))
         await trigger(hub, "ada", "t-1", "sale")
         await settled(hub)
-        await moved(hub, clock, 3600)
+        await moved(hub, clock, 300)
         assert await replay(hub, kind="trigger") == 1
         await settled(hub)
         assert [call[1] for call in crm.calls].count("trigger") == 2
@@ -387,7 +387,7 @@ class TestAnEndpointThatIsGone:
             await settled(hub)
         assert alerts == ["paused:crm"]
         assert (await state(hub)).state == "gone"
-        await moved(hub, clock, 7200)
+        await moved(hub, clock, 600)
         assert len(crm.calls) == 1
         await hub.resume("crm")
         await settled(hub)
@@ -466,12 +466,12 @@ class TestTheBreaker:
         await clock.advance(29)
         assert len(crm.calls) == 3
         assert self.health(hub) == "open"
-        await clock.advance(1)
+        await clock.advance(3)  # the lane's own alarm may be set a moment late
         await crm.called(4)
-        await clock.advance(29)
+        await clock.advance(27)
         assert len(crm.calls) == 4
         crm.answers.clear()
-        await clock.advance(2)
+        await clock.advance(5)
         await settled(hub)
         assert len(crm.calls) == 10
         assert self.health(hub) == "closed"
@@ -516,17 +516,16 @@ class TestTime:
         await profile(hub, "ada")
         await profile(hub, "bob")
         await crm.called(2)
+        crm.answers.clear()
         await clock.advance(9.9)
         assert (await delivery(hub, email_key=email("ada"))).state == "in_flight"
-        await clock.advance(0.5)
-        await settled(hub)
+        await moved(hub, clock, 0.5)
+        assert (await state(hub)).last_error == "OutcomeUnknown: no answer from the plugin within 10 s"
+        await moved(hub, clock, 2)
         found = await delivery(hub, email_key=email("ada"))
-        assert found.state == "pending"
-        assert found.last_error == "OutcomeUnknown: no answer from the plugin within 10 s"
-        assert (await remote_of(hub, "ada")).unknown
-        crm.answers.clear()
-        await moved(hub, clock, 10)
-        assert (await delivery(hub, email_key=email("ada"))).state == "done"
+        assert found.state == "done"
+        assert await attempts(hub, found.id) == ["retried", "delivered"]
+        assert not (await remote_of(hub, "ada")).unknown
 
     async def test_a_trigger_that_takes_too_long_is_parked(self, place, clock):
         hub, crm = await place.start(clock=clock, connectors={"crm": {"timeout": "10s"}}), place.script()
@@ -553,11 +552,11 @@ class TestTime:
         crm.answers[("ada", "profile")] = stubborn
         await profile(hub, "ada")
         await crm.called(1)
+        crm.answers.clear()
         await profile(hub, "bob")
         await clock.advance(11)
         await crm.called(2)
         assert cancelled
-        del crm.answers["ada", "profile"]
         await settled(hub)
         await moved(hub, clock, 2)
         assert crm.to("ada") == [("profile", {"City": "Delft"})] * 2

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from esplanade.errors import AuthenticationError, RateLimited
+from esplanade.errors import AuthenticationError, MissingMethodError, RateLimited
 from esplanade.ingest.accept import ROOM
 from esplanade.records import Clocked, ConnectorState, Delivery, LedgerRow, Note, Remote, Standing
 
@@ -260,8 +260,10 @@ async def test_what_the_vendor_said_comes_back_as_502(hub, client, order):
 
 async def test_409_when_the_connector_does_not_run_or_cannot(hub, client):
     await problem_of(await client.post("/v1/connectors/off/pull"), 409)
-    hub.vendor_error = NotImplementedError()
-    await problem_of(await client.post("/v1/connectors/webpower/pull"), 409)
+    for error in (NotImplementedError(), MissingMethodError("plugin webhook has no pull")):
+        hub.vendor_error = error
+        problem = await problem_of(await client.post("/v1/connectors/webpower/pull"), 409)
+        assert problem["type"] == "not-supported"
     hub.failure = "cannot be imported"
     problem = await problem_of(await client.post("/v1/connectors/webpower/discover"), 409)
     assert "cannot be imported" in problem["detail"]

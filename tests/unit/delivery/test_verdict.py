@@ -9,6 +9,7 @@ from esplanade.delivery.verdict import Done, Park, Pause, Reject, RetryAt, judge
 from esplanade.errors import (
     AuthenticationError,
     DeliveryError,
+    EgressRefused,
     EndpointGone,
     OutcomeUnknown,
     PermanentError,
@@ -49,6 +50,10 @@ class TestWhateverTheKindAndTheRepeatClass:
     def test_a_refusal_is_a_dead_letter_at_once(self, kind, repeat):
         found = verdict(PermanentError("no such group"), kind, repeat)
         assert found == Reject(reason="rejected", error="PermanentError: no such group")
+
+    def test_a_call_that_was_not_let_out_says_so(self, kind, repeat):
+        found = verdict(EgressRefused("vm is at 127.0.0.1"), kind, repeat)
+        assert found == Reject(reason="egress-refused", error="EgressRefused: vm is at 127.0.0.1")
 
     def test_refused_credentials_pause_the_connector(self, kind, repeat):
         assert verdict(AuthenticationError("401"), kind, repeat) == Pause(

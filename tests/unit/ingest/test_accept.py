@@ -138,6 +138,8 @@ REFUSALS = [
     ("profile", {"email": "", "id": "u-1"}, "$.email", "empty"),
     ("profile", {**ADA, "previous_email": "x"}, "$.previous_email", "not an e-mail address"),
     ("profile", {**ADA, "emial": 1}, "$.emial", "did you mean `email`?"),
+    ("profile", {**ADA, "purpos": 1}, "$.purpos", "unknown key; leave it out"),
+    ("consent", {**ADA, "purpose": "a", "state": "denied", "fields": {}}, "$.fields", "unknown key; leave it out"),
     ("profile", {**ADA, "imported": True}, "$.imported", "unknown key"),
     ("profile", {**ADA, "odd key": 1}, "$['odd key']", "unknown key"),
     ("profile", {**ADA, "x" * 500: 1}, "$['" + "x" * 99 + "…']", "unknown key"),

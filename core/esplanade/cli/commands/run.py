@@ -64,5 +64,5 @@ def _announce(session: Session, hub: Hub) -> None:
         )
         talk(
             f"  {one.name} ({one.plugin} {one.version}, {state})"
-            + (f" hears at {one.hook_url}" if one.hook_url else "")
+            + (f" hears at {one.hook_url.rpartition('/')[0]}/…" if one.hook_url else "")  # its end is a secret
         )

@@ -233,6 +233,24 @@ async def test_an_address_of_somebody_with_another_id_conflicts(house):
     assert await hub.by_id("u-9") is None
 
 
+async def test_an_earlier_address_of_somebody_with_another_id_conflicts(house):
+    hub = await house(webpower={})
+    await hub.profile("old@example.com", id="u-1")
+    await hub.profile("ada@example.com", id="u-2")
+    (event,) = await hub.profile("ada@example.com", previous_email="old@example.com", fields={"firstname": "Ada"})
+    assert await hub.notes(event=event) == [("failed", "", "identity-conflict")]
+    assert await hub.values() == {}
+
+
+async def test_an_earlier_address_of_somebody_else_is_never_passed_over_in_silence(house):
+    hub = await house(webpower={})
+    await hub.profile("old@example.com")
+    await hub.profile("ada@example.com", id="u-2")
+    (event,) = await hub.profile("ada@example.com", previous_email="old@example.com", fields={"firstname": "Ada"})
+    assert ("not-sent", "", "identity-conflict") in await hub.notes(event=event)
+    assert (await hub.values())["firstname"] == "Ada"
+
+
 # Repeats.
 
 

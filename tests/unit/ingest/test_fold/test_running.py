@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from esplanade.ingest.accept import ROOM
+from esplanade.ingest.fold import AHEAD
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.records import FOLD_LANE, Entry
 
@@ -75,3 +77,29 @@ async def test_what_an_earlier_run_left_is_folded_first(house, tmp_path):
     await hub.profile("eve@example.com")
     assert (await hub.person("ada@example.com")).id < (await hub.person("eve@example.com")).id
     assert hub.intake.unfolded == 0
+
+
+async def test_while_it_is_behind_the_next_steps_already_wait_at_the_writer(house, monkeypatch):
+    """Else each step waits for a turn of a busy event loop, and an opt-out for all that was imported before it."""
+    hub = await house(webpower={})
+    monkeypatch.setattr("esplanade.ingest.fold.SLICE", 10)
+    waiting, most, run = 0, 0, hub.store.run
+
+    async def counted(work, **more):
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        try:
+            return await run(work, **more)
+        finally:
+            waiting -= 1
+
+    monkeypatch.setattr(hub.store, "run", counted)
+    await hub.append(*(entry(f"e-{number}") for number in range(200)))
+    assert await hub.person("e-199@example.com") is not None
+    assert most == AHEAD
+    assert hub.fold.done == 200
+
+
+def test_imports_and_pulls_leave_an_opt_out_little_to_queue_behind():
+    assert ROOM <= 1000

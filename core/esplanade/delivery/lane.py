@@ -215,6 +215,8 @@ class Lane:
     def _feel(self, verdict: Verdict) -> None:
         """What a verdict says about the vendor counts at once, before anything more is claimed."""
         match verdict:
+            case RetryAt(told_to_wait=True):
+                self.breaker.succeeded()
             case RetryAt(error=error) | Park(error=error) | Reject(reason="gave-up", error=error):
                 self.breaker.failed(self._clock.time())
                 self._ails(error)

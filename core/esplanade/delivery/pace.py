@@ -10,6 +10,8 @@ from esplanade.config.model import Pace
 from esplanade.context import Http, Response
 from esplanade.errors import RateLimited
 
+LONGEST_TURN_S = 5.0
+"""A turn further off than this is no wait within a call, whose time limit it would use up."""
 _DAY_S = 86_400.0
 
 
@@ -25,7 +27,10 @@ class Pacer:
         self._spent = 0
 
     async def acquire(self) -> None:
-        """Return when one request may be sent. Raises RateLimited once the day's budget is spent."""
+        """Return when one request may be sent.
+
+        Raises RateLimited when that is not soon, or the day's budget is spent: nothing was sent then, so nothing is unknown.
+        """
         self._spend_budget()
         if self._pace.rate is None:
             return
@@ -33,8 +38,12 @@ class Pacer:
         self._tokens = min(float(self._pace.burst), self._tokens + (now - self._filled_at) * self._pace.rate)
         self._filled_at = now
         self._tokens -= 1  # may go below zero: then this caller waits its turn, and later ones wait longer
-        if self._tokens < 0:
-            await self._clock.sleep(-self._tokens / self._pace.rate)
+        wait = -self._tokens / self._pace.rate
+        if wait > LONGEST_TURN_S:
+            self._tokens += 1
+            raise RateLimited("the connector's own pace leaves no room just now", retry_after=wait)
+        if wait > 0:
+            await self._clock.sleep(wait)
 
     def _spend_budget(self) -> None:
         if self._pace.daily is None:

@@ -17,6 +17,7 @@ from esplanade.errors import (
     EsplanadeError,
     OutcomeUnknown,
     PermanentError,
+    RateLimited,
     TemporaryError,
 )
 from esplanade.model import Outcome
@@ -32,11 +33,12 @@ class Done(Struct, frozen=True, kw_only=True):
 
 
 class RetryAt(Struct, frozen=True, kw_only=True):
-    """Try again then. ``base_unknown``: the call may have been acted on."""
+    """Try again then. ``base_unknown``: the call may have been acted on. ``told_to_wait``: by a vendor who is well."""
 
     at: float
     error: str
     base_unknown: bool = False
+    told_to_wait: bool = False
 
 
 class Reject(Struct, frozen=True, kw_only=True):
@@ -96,7 +98,12 @@ def judge(
     if backoff.is_spent(delivery.attempts, delivery.first_at, now, retry):
         return Reject(reason="gave-up", error=error)
     wait = backoff.delay(delivery.attempts, retry, rng, asked_for=asked_for)
-    return RetryAt(at=now + wait, error=error, base_unknown=unknown and delivery.kind != "trigger")
+    return RetryAt(
+        at=now + wait,
+        error=error,
+        base_unknown=unknown and delivery.kind != "trigger",
+        told_to_wait=isinstance(result, RateLimited),
+    )
 
 
 def _asked_for(problem: DeliveryError) -> float | None:

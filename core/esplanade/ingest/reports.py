@@ -72,20 +72,21 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, lanes: s
 
 
 def differs(person: Person | None, remote: Remote | None, connector: ConnectorConfig, report: ReportIn) -> bool:
-    """Whether a pulled row says anything that the base does not: only such rows are journalled."""
+    """Whether a pulled row says anything that the base does not and that it may change: only such rows are journalled."""
     if person is None or remote is None or remote.email is None or remote.unknown:
         return True
     if report.remote_id is not None and report.remote_id != remote.remote_id:
         return True
     if report.email is not None and not same_address(report.email, remote.email):
         return True
-    fields = any(
+    profile, consent_too = "profile" in connector.sends, "consent" in connector.sends
+    fields = profile and any(
         not merge.same(value, remote.fields.get(name))
         for name, value in report.fields.items()
         if mapping.hub_name(connector, name) is not None
     )
-    consents = any(_unlike(held, remote.consents.get(purpose)) for purpose, held in report.consents.items())
-    audiences = any(remote.audiences.get(name) != member for name, member in report.audiences.items())
+    consents = consent_too and any(_unlike(held, remote.consents.get(purpose)) for purpose, held in report.consents.items())
+    audiences = profile and any(remote.audiences.get(name) != member for name, member in report.audiences.items())
     return fields or consents or audiences or report.deleted
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 from msgspec import Struct
@@ -22,7 +22,7 @@ from esplanade.delivery.outbound import OutboundDesk
 from esplanade.delivery.pace import PacedHttp, Pacer
 from esplanade.delivery.pull import Puller
 from esplanade.delivery.verdict import Pause
-from esplanade.errors import MissingMethodError, PluginLoadError
+from esplanade.errors import EsplanadeError, MissingMethodError, PluginError, PluginLoadError
 from esplanade.http.session import Session
 from esplanade.http.ssrf import EgressGuard
 from esplanade.ingest.accept import Intake
@@ -30,6 +30,8 @@ from esplanade.ingest.world import World
 from esplanade.registry import Registry
 from esplanade.store.port import Store
 from esplanade.testing.twin import Furnishing, Twin
+
+R = TypeVar("R")
 
 OUTBOUND_HOOKS = tuple(f"on_{kind}{form}" for kind in ("profile", "consent", "trigger") for form in ("", "_batch"))
 
@@ -225,3 +227,13 @@ async def _start_twin(config: ConnectorConfig, plugin: type[Connector[Any]]) -> 
     )
     await twin.start()
     return twin
+
+
+async def asked(answer: Awaitable[R]) -> R:
+    """Await a plugin's method; what it raises beyond the core's own errors becomes a PluginError."""
+    try:
+        return await answer
+    except EsplanadeError:
+        raise
+    except (Exception, SystemExit) as problem:
+        raise PluginError(f"the plugin raised {type(problem).__name__}: {problem}") from problem

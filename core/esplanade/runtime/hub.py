@@ -3,47 +3,39 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
-import hashlib
-import hmac
-import os
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Literal, TypeVar
+from collections.abc import Callable, Iterable, Mapping
 
-import msgspec
 import structlog
 from aiohttp import web
 
 from esplanade.clock import Clock, SystemClock
 from esplanade.config.model import Config, ConnectorConfig
 from esplanade.delivery.pull import Puller, PullResult
-from esplanade.delivery.verdict import Pause
 from esplanade.errors import DeliveryError, EsplanadeError, PluginError, PluginLoadError, StoreError
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.fold import Fold
 from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Discovery, InboundRequest
-from esplanade.records import FOLD_LANE, Delivery, DeliveryFilter, Entry
+from esplanade.records import DeliveryFilter
 from esplanade.registry import Registry, version_of
 from esplanade.schedule import Job, Schedule, Timing
 from esplanade.store.locate import open_store
-from esplanade.store.port import Unit
 from esplanade.store.sqlite.store import SqliteStore
 from esplanade.web.app import make_app, make_runner
 from esplanade.web.port import ConnectorFacts, PullSummary
 
 from .alerts import Alerts
-from .connection import Connection, Shared
+from .connection import Connection, Shared, asked
+from .keys import hook_keys, load_secret
 from .load import Loaded
-
-R = TypeVar("R")
+from .pausing import Pausing
+from .replay import replay
+from .tasks import Tasks
 
 SWEEP_S = 0.25
 PRUNE_S = 600.0
-PROBE_FIRST_S, PROBE_CAP_S = 60.0, 3600.0
-"""How far apart a connector that is paused for its credentials is tried."""
 
 
 class Hub:
@@ -64,8 +56,8 @@ class Hub:
         self._fold = Fold(store, self.intake, self._world, self.log, on_work=self._wake_lanes)
         self._schedule = Schedule(store, clock, self.log)
         self._secret = b""
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._probes: dict[str, asyncio.Task[Any]] = {}
+        self._tasks = Tasks(clock, self.log)
+        self._pausing = Pausing(self.connections, store, clock, self.alert, self._tasks, self.log)
         self._runner: web.AppRunner | None = None
         self._delivers = False
         self._ready = False
@@ -102,8 +94,8 @@ class Hub:
 
     async def _start(self, *, listen: bool, deliver: bool) -> None:
         await self.intake.start()
-        self._secret = await self._load_secret()
-        self._spawn(self._fold.run())
+        self._secret = await load_secret(self.config, self.store)
+        self._tasks.spawn(self._fold.run())
         self._delivers = deliver
         if listen:
             await self._listen()
@@ -114,8 +106,8 @@ class Hub:
             for connection in self.connections.values():
                 connection.start()
             await self._schedule.start(self._jobs())
-            self._spawn(self._every(SWEEP_S, self._sweep))
-            self._spawn(self._every(PRUNE_S, self._prune))
+            self._tasks.every(SWEEP_S, self._sweep)
+            self._tasks.every(PRUNE_S, self._prune)
         self._ready = True
 
     async def stop(self) -> None:
@@ -125,9 +117,7 @@ class Hub:
             await self._runner.cleanup()
         self._schedule.stop()
         await self._disconnect(self.connections.values())
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         await self.alert.close()
         await self.store.close()
 
@@ -138,7 +128,7 @@ class Hub:
         same_hub = loaded.config.hub == self.config.hub
         self.loaded = loaded
         self.alert.hub = loaded.config.hub
-        self._secret = await self._load_secret()
+        self._secret = await load_secret(self.config, self.store)
         wanted = loaded.config.connectors
         await self._disconnect(
             connection
@@ -191,11 +181,7 @@ class Hub:
 
     def hook_keys(self) -> Mapping[str, str]:
         """The unguessable part of each connector's hook URL: its own ``hook_key``, or derived from the hub's secret."""
-        keys = {}
-        for connector in self.config.connectors.values():
-            derived = hmac.new(self._secret, b"hook\0" + connector.name.encode(), hashlib.sha256).hexdigest()[:32]
-            keys[connector.name] = connector.hook_key.reveal() or derived
-        return keys
+        return hook_keys(self.config, self._secret)
 
     async def verify(self, connector: str, request: InboundRequest) -> bool | None:
         """Whether a webhook is the vendor's; None when that cannot be told just now."""
@@ -204,7 +190,7 @@ class Hub:
             return None if connection is None else True
         try:
             async with asyncio.timeout(connection.config.timeout):
-                return await self._asked(connection.plugin.verify(request, connection.ctx))
+                return await asked(connection.plugin.verify(request, connection.ctx))
         except DeliveryError:
             return None
         except (EsplanadeError, TimeoutError) as problem:
@@ -213,46 +199,36 @@ class Hub:
 
     async def pause(self, connector: str, reason: str) -> None:
         """Stop calling a vendor; what is due for it is kept."""
-        await self._set_state(connector, "paused", reason)
-        if connector in self.connections:
-            self.connections[connector].outbound.paused = True
+        await self._pausing.pause(connector, reason)
 
     async def resume(self, connector: str) -> None:
         """Go on calling a vendor."""
-        self.alert.clear(f"paused:{connector}")
-        await self._resume(connector)
-
-    async def _resume(self, connector: str) -> None:
-        await self._set_state(connector, "ok", None)
-        if connector in self.connections:
-            lane = self.connections[connector].outbound
-            lane.paused = False
-            lane.wake()
+        await self._pausing.resume(connector)
 
     async def pull(self, connector: str, progress: Callable[[PullResult], None] = lambda _: None) -> PullSummary:
         """Read everything a vendor holds, now. Raises PluginError, DeliveryError."""
         connection = await self._connection(connector)
         connection.require("pull")
         assert connection.puller is not None
-        result = await self._asked(connection.puller.pull(progress))
+        result = await asked(connection.puller.pull(progress))
         return PullSummary(pages=result.pages, read=result.read, changed=result.changed)
 
     async def discover(self, connector: str) -> Discovery:
         """What the account at the vendor offers. Raises PluginError, DeliveryError."""
         connection = await self._connection(connector)
         connection.require("discover")
-        return await self._asked(connection.plugin.discover(connection.ctx))
+        return await asked(connection.plugin.discover(connection.ctx))
 
     async def check(self, connector: str) -> CheckResult:
         """Whether a connector's credentials, account and rights are in order. Raises PluginError, DeliveryError."""
         connection = await self._connection(connector)
         connection.require("check")
-        return await self._asked(connection.plugin.check(connection.ctx))
+        return await asked(connection.plugin.check(connection.ctx))
 
     async def replay(self, wanted: DeliveryFilter, *, force: bool) -> int:
         """Send matching parked, dead and (by id) delivered work again, now and whatever the vendor is thought to hold."""
         now = self.clock.time()
-        replayed, lanes = await self.store.run(lambda unit: _replay(unit, wanted, force=force, now=now))
+        replayed, lanes = await self.store.run(lambda unit: replay(unit, wanted, force=force, now=now))
         self._wake_lanes(lanes)
         self._wake_fold()
         return replayed
@@ -294,11 +270,7 @@ class Hub:
             return
         self.failures.pop(connector.name, None)
         self.connections[connector.name] = connection
-        state = await self.store.read(lambda reader: reader.connector_state(connector.name))
-        if state.state != "ok":
-            connection.outbound.paused = True
-            if state.state == "auth":
-                self._start_probe(connector.name)
+        await self._pausing.restore(connection)
         if connection.twin is not None and self.url:
             connection.twin.hook_url = self._local_hook_url(connector.name)
 
@@ -324,7 +296,7 @@ class Hub:
             registry=self.registry,
             world=lambda: self._world,
             alert=self.alert,
-            on_pause=self._on_pause,
+            on_pause=self._pausing.on_verdict,
             on_journalled=self._on_journalled,
             rng=random.Random(),
         )
@@ -351,20 +323,6 @@ class Hub:
     def _local_hook_url(self, connector: str) -> str:
         return f"{self.url}/hooks/{connector}/{self.hook_keys()[connector]}"
 
-    async def _load_secret(self) -> bytes:
-        given = self.config.hub.secret.reveal()
-        if given:
-            return given.encode()
-
-        def keep(unit: Unit) -> str:
-            held = unit.meta("secret")
-            if held is None:
-                held = os.urandom(32).hex()
-                unit.set_meta("secret", held)
-            return held
-
-        return (await self.store.run(keep)).encode()
-
     def _jobs(self) -> list[Job]:
         jobs = []
         for name, connection in self.connections.items():
@@ -379,58 +337,7 @@ class Hub:
         return jobs
 
     async def _reread_pending(self, puller: Puller) -> None:
-        await self._asked(puller.reread_pending())
-
-    def _on_pause(self, connector: str, verdict: Pause) -> None:
-        self.alert(f"paused:{connector}", f"{connector} is paused ({verdict.state}): {verdict.error}")
-        if verdict.state == "auth":
-            self._start_probe(connector)
-
-    def _start_probe(self, connector: str) -> None:
-        """One probe for each: several calls may be refused at once."""
-        if connector in self._probes:
-            self._probes.pop(connector).cancel()
-        self._probes[connector] = self._spawn(self._probe(connector))
-
-    async def _probe(self, connector: str) -> None:
-        """Try the credentials of a paused connector until they are taken again."""
-        wait = PROBE_FIRST_S
-        while True:
-            await self.clock.sleep(wait)
-            state = await self.store.read(lambda reader: reader.connector_state(connector))
-            if connector not in self.connections or state.state != "auth":
-                return
-            if await self._takes_credentials(self.connections[connector]):
-                self.log.info("resumed", connector=connector)
-                await self._resume(connector)  # the alert is not cleared: refused again, it would be no news
-                return
-            wait = min(wait * 2, PROBE_CAP_S)
-
-    async def _takes_credentials(self, connection: Connection) -> bool:
-        if "check" not in connection.methods:
-            return True  # the next call shows
-        with contextlib.suppress(EsplanadeError, TimeoutError):
-            async with asyncio.timeout(connection.config.timeout):
-                return (await self._asked(connection.plugin.check(connection.ctx))).status == "ok"
-        return False
-
-    async def _set_state(self, connector: str, state: Literal["ok", "paused"], reason: str | None) -> None:
-        now = self.clock.time()
-
-        def keep(unit: Unit) -> None:
-            held = unit.connector_state(connector)
-            unit.save_connector_state(msgspec.structs.replace(held, state=state, reason=reason, since=now))
-
-        await self.store.run(keep)
-
-    async def _asked(self, answer: Awaitable[R]) -> R:
-        """Await a plugin's method; what it raises beyond the delivery errors becomes a PluginError."""
-        try:
-            return await answer
-        except EsplanadeError:
-            raise
-        except (Exception, SystemExit) as problem:
-            raise PluginError(f"the plugin raised {type(problem).__name__}: {problem}") from problem
+        await asked(puller.reread_pending())
 
     def _wake_fold(self) -> None:
         self._fold.wake()
@@ -457,66 +364,3 @@ class Hub:
         pruned = 1
         while pruned:
             pruned = await self.store.run(lambda unit: unit.prune(journal_before=journal_before, done_before=before))
-
-    async def _every(self, seconds: float, action: Callable[[], Any]) -> None:
-        while True:
-            await self.clock.sleep(seconds)
-            try:
-                result = action()
-                if asyncio.iscoroutine(result):
-                    await result
-            except EsplanadeError as problem:
-                self.log.error("housekeeping_failed", error=str(problem))
-
-    def _spawn(self, work: Any) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
-        return task
-
-    def _ended(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self.log.critical("task_died", error=repr(task.exception()))
-
-
-def _replay(unit: Unit, wanted: DeliveryFilter, *, force: bool, now: float) -> tuple[int, set[str]]:
-    replayed, after, lanes = 0, 0, set[str]()
-    while True:
-        page = unit.deliveries(wanted, after=after, limit=500)
-        for delivery, _ in page:
-            after = delivery.id
-            if _may_replay(delivery, force=force and wanted.ids is not None):
-                _again(unit, delivery, now)
-                lanes.add(delivery.lane)
-                replayed += 1
-        if len(page) < 500:
-            return replayed, lanes
-
-
-def _may_replay(delivery: Delivery, *, force: bool) -> bool:
-    match delivery.state:
-        case "in_flight":
-            return False
-        case "pending":
-            return True
-        case "dead" | "parked":
-            unknown = delivery.kind == "trigger" and delivery.reason == "outcome-unknown"
-            return force or not unknown
-        case "done":
-            return force or delivery.kind in {"profile", "consent"}
-
-
-def _again(unit: Unit, delivery: Delivery, now: float) -> None:
-    if delivery.lane == FOLD_LANE:
-        unit.append([msgspec.msgpack.decode(delivery.payload, type=Entry)])
-        delivery.state, delivery.outcome = "done", "delivered"
-        unit.save_delivery(delivery)
-        return
-    remote = unit.remote(delivery.person, delivery.lane) if delivery.person is not None else None
-    if remote is not None and remote.rejected:
-        remote.rejected = {}
-        unit.save_remote(remote)
-    delivery.state, delivery.due_at, delivery.force = "pending", now, True
-    delivery.attempts, delivery.reason, delivery.outcome = 0, None, None
-    unit.save_delivery(delivery)

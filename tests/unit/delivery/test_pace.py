@@ -104,3 +104,14 @@ async def test_every_way_to_ask_waits_its_turn_and_passes_on_what_it_was_given()
         ("DELETE", "/d", {"json": None, "allow": (404,)}),
         ("HEAD", "/e", {}),
     ]
+
+
+async def test_a_turn_that_is_far_off_is_no_wait_within_a_call() -> None:
+    clock = FakeClock()
+    pacer = Pacer(Pace(rate=Rate.parse("1/m"), burst=1), clock)
+    await pacer.acquire()
+    with pytest.raises(RateLimited) as refused:
+        await pacer.acquire()
+    assert refused.value.retry_after == pytest.approx(60)
+    await clock.advance(60)
+    await pacer.acquire()

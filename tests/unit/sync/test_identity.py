@@ -120,10 +120,13 @@ def test_the_cheap_path_agrees_with_email_validator(written):
 
 
 @given(PLAIN | st.text(min_size=1, max_size=20).map(lambda t: f"{t}@bücher.example"))
+@example("µ@bücher.example")
+@example("ß@bücher.example")
 def test_a_key_is_its_own_key(written):
     try:
         key = normalise(written).key
     except EventError:
         return
     assert normalise(key).key == key
-    assert normalise(written.upper().lower()).key == normalise(written.lower()).key
+    if written.upper().lower() == written.lower():  # µ and ß come back from upper case as other letters
+        assert normalise(written.upper()).key == key

@@ -1,0 +1,109 @@
+"""Connectors that are paused: by an operator, because their credentials are refused, or because the vendor says it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import msgspec
+
+from esplanade.clock import Clock
+from esplanade.context import Log
+from esplanade.delivery.verdict import Pause
+from esplanade.errors import EsplanadeError
+from esplanade.store.port import Store, Unit
+
+from .alerts import Alerts
+from .connection import Connection, asked
+from .tasks import Tasks
+
+PROBE_FIRST_S, PROBE_CAP_S = 60.0, 3600.0
+"""How far apart a connector that is paused for its credentials is tried."""
+
+
+class Pausing:
+    """Pauses connectors and resumes them; those paused for their credentials by itself, once these are taken again."""
+
+    def __init__(
+        self, connections: Mapping[str, Connection], store: Store, clock: Clock, alert: Alerts, tasks: Tasks, log: Log
+    ) -> None:
+        self._connections = connections
+        self._store = store
+        self._clock = clock
+        self._alert = alert
+        self._tasks = tasks
+        self._log = log
+        self._probes: dict[str, asyncio.Task[Any]] = {}
+
+    async def pause(self, connector: str, reason: str) -> None:
+        """Stop calling a vendor; what is due for it is kept."""
+        await self._set_state(connector, "paused", reason)
+        if connector in self._connections:
+            self._connections[connector].outbound.paused = True
+
+    async def resume(self, connector: str) -> None:
+        """Go on calling a vendor."""
+        self._alert.clear(f"paused:{connector}")
+        await self._resume(connector)
+
+    async def restore(self, connection: Connection) -> None:
+        """Let a connector that was paused before a restart be paused after it."""
+        name = connection.config.name
+        state = await self._store.read(lambda reader: reader.connector_state(name))
+        if state.state != "ok":
+            connection.outbound.paused = True
+            if state.state == "auth":
+                self._start_probe(name)
+
+    def on_verdict(self, connector: str, verdict: Pause) -> None:
+        """A lane has paused itself."""
+        self._alert(f"paused:{connector}", f"{connector} is paused ({verdict.state}): {verdict.error}")
+        if verdict.state == "auth":
+            self._start_probe(connector)
+
+    async def _resume(self, connector: str) -> None:
+        await self._set_state(connector, "ok", None)
+        if connector in self._connections:
+            lane = self._connections[connector].outbound
+            lane.paused = False
+            lane.wake()
+
+    def _start_probe(self, connector: str) -> None:
+        """One probe for each: several calls may be refused at once."""
+        if connector in self._probes:
+            self._probes.pop(connector).cancel()
+        self._probes[connector] = self._tasks.spawn(self._probe(connector))
+
+    async def _probe(self, connector: str) -> None:
+        """Try the credentials of a paused connector until they are taken again."""
+        wait = PROBE_FIRST_S
+        while True:
+            await self._clock.sleep(wait)
+            state = await self._store.read(lambda reader: reader.connector_state(connector))
+            if connector not in self._connections or state.state != "auth":
+                return
+            if await _takes_credentials(self._connections[connector]):
+                self._log.info("resumed", connector=connector)
+                await self._resume(connector)  # the alert is not cleared: refused again, it would be no news
+                return
+            wait = min(wait * 2, PROBE_CAP_S)
+
+    async def _set_state(self, connector: str, state: Literal["ok", "paused"], reason: str | None) -> None:
+        now = self._clock.time()
+
+        def keep(unit: Unit) -> None:
+            held = unit.connector_state(connector)
+            unit.save_connector_state(msgspec.structs.replace(held, state=state, reason=reason, since=now))
+
+        await self._store.run(keep)
+
+
+async def _takes_credentials(connection: Connection) -> bool:
+    if "check" not in connection.methods:
+        return True  # the next call shows
+    with contextlib.suppress(EsplanadeError, TimeoutError):
+        async with asyncio.timeout(connection.config.timeout):
+            return (await asked(connection.plugin.check(connection.ctx))).status == "ok"
+    return False

@@ -85,7 +85,9 @@ def differs(person: Person | None, remote: Remote | None, connector: ConnectorCo
         for name, value in report.fields.items()
         if mapping.hub_name(connector, name) is not None
     )
-    consents = consent_too and any(_unlike(held, remote.consents.get(purpose)) for purpose, held in report.consents.items())
+    consents = consent_too and any(
+        _unlike(held, remote.consents.get(purpose)) for purpose, held in report.consents.items()
+    )
     audiences = profile and any(remote.audiences.get(name) != member for name, member in report.audiences.items())
     return fields or consents or audiences or report.deleted
 

@@ -16,7 +16,9 @@ def configure(level: str = "info", *, as_json: bool | None = None) -> None:
         as_json = not sys.stderr.isatty()
     # plain tracebacks: the richer ones print local variables, and those hold addresses and secrets
     plain = structlog.dev.plain_traceback
-    renderer = structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(exception_formatter=plain)
+    renderer = (
+        structlog.processors.JSONRenderer() if as_json else structlog.dev.ConsoleRenderer(exception_formatter=plain)
+    )
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -55,7 +55,7 @@ class Pausing:
         if state.state != "ok":
             connection.outbound.paused = True
             if state.state == "auth":
-                self._start_probe(name)
+                self._start_probe(name, first_s=0.0)  # the operator may have mended the credentials
 
     def on_verdict(self, connector: str, verdict: Pause) -> None:
         """A lane has paused itself."""
@@ -70,15 +70,14 @@ class Pausing:
             lane.paused = False
             lane.wake()
 
-    def _start_probe(self, connector: str) -> None:
+    def _start_probe(self, connector: str, first_s: float = PROBE_FIRST_S) -> None:
         """One probe for each: several calls may be refused at once."""
         if connector in self._probes:
             self._probes.pop(connector).cancel()
-        self._probes[connector] = self._tasks.spawn(self._probe(connector))
+        self._probes[connector] = self._tasks.spawn(self._probe(connector, first_s))
 
-    async def _probe(self, connector: str) -> None:
+    async def _probe(self, connector: str, wait: float) -> None:
         """Try the credentials of a paused connector until they are taken again."""
-        wait = PROBE_FIRST_S
         while True:
             await self._clock.sleep(wait)
             state = await self._store.read(lambda reader: reader.connector_state(connector))
@@ -88,7 +87,7 @@ class Pausing:
                 self._log.info("resumed", connector=connector)
                 await self._resume(connector)  # the alert is not cleared: refused again, it would be no news
                 return
-            wait = min(wait * 2, PROBE_CAP_S)
+            wait = min(max(wait * 2, PROBE_FIRST_S), PROBE_CAP_S)
 
     async def _set_state(self, connector: str, state: Literal["ok", "paused"], reason: str | None) -> None:
         now = self._clock.time()

@@ -21,6 +21,7 @@ _MAX_SENSIBLE = 1_024
 _ATOM = r"[A-Za-z0-9_!#$%&'*+\-/=?^`{|}~]+"
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+([A-Za-z]{{2,63}})\Z")
+_MAX_LOCAL = 64  # octets, RFC 5321 section 4.5.3.1.1
 # Top-level domains that email-validator refuses as never deliverable.
 _REFUSED_TLDS = frozenset({"arpa", "invalid", "local", "localhost", "onion"})
 
@@ -54,7 +55,8 @@ def same_address(one: str, other: str) -> bool:
 def _normalise(given: str) -> Address:
     if len(given) <= _MAX_BYTES:
         plain = _PLAIN.match(given)
-        if plain and plain[1].lower() not in _REFUSED_TLDS and "--" not in given:
+        short = given.find("@") <= _MAX_LOCAL
+        if plain and short and plain[1].lower() not in _REFUSED_TLDS and "--" not in given:
             return Address(given, given.lower())
     return _validated(given)
 
@@ -66,7 +68,7 @@ def _validated(given: str) -> Address:
     if len(given) > _MAX_SENSIBLE:
         raise EventError("$.email", f"the address is longer than {_MAX_BYTES} bytes; {_REMEDY}")
     try:
-        found = validate_email(given, check_deliverability=False, test_environment=True, allow_smtputf8=True)
+        found = validate_email(given, check_deliverability=False, test_environment=True, strict=True)
     except ValueError as why:  # EmailNotValidError, and UnicodeError out of the idna package
         raise EventError("$.email", f"not an e-mail address: {str(why).rstrip('.')}; {_REMEDY}") from why
     if "." not in found.ascii_domain:

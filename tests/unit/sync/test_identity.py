@@ -130,3 +130,10 @@ def test_a_key_is_its_own_key(written):
     assert normalise(key).key == key
     if written.upper().lower() == written.lower():  # µ and ß come back from upper case as other letters
         assert normalise(written.upper()).key == key
+
+
+@pytest.mark.parametrize("domain", ["example.com", "bücher.example"])
+def test_a_local_part_has_at_most_64_octets(domain):
+    assert normalise(f"{'a' * 64}@{domain}").key.startswith("a" * 64)
+    with pytest.raises(EventError):
+        normalise(f"{'a' * 65}@{domain}")

@@ -13,6 +13,7 @@ from apscheduler.triggers.cron import CronTrigger
 from msgspec import Struct
 
 from .clock import Clock, as_datetime
+from .config.cron import named_weekdays
 from .context import Log
 from .errors import EsplanadeError, PluginError
 from .store.port import Store
@@ -20,8 +21,6 @@ from .values import Duration
 
 _BACKWARDS = 400
 """How many moments of a cron expression are walked through at most to find the last missed one."""
-_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
-_DAY = rf"[0-7]|{'|'.join(_DAYS)}"
 
 
 class Timing:
@@ -33,7 +32,7 @@ class Timing:
         if re.fullmatch(r"\d+(\.\d+)?(ms|s|m|h|d)", expression):
             self._every = float(Duration.parse(expression))
         else:
-            self._cron = CronTrigger.from_crontab(_named_weekdays(expression), timezone=ZoneInfo(timezone))
+            self._cron = CronTrigger.from_crontab(named_weekdays(expression), timezone=ZoneInfo(timezone))
 
     def next_after(self, moment: float) -> float:
         """The first slot after a moment, in epoch seconds."""
@@ -56,28 +55,6 @@ class Timing:
                 break
             slot = following
         return slot
-
-
-def _named_weekdays(expression: str) -> str:
-    """Cron counts weekdays from Sunday, APScheduler from Monday: the days' names, one by one, mean the same to both."""
-    *rest, weekdays = expression.lower().split()
-    if weekdays == "*":
-        return expression
-    days: set[int] = set()
-    for part in weekdays.split(","):
-        found = re.fullmatch(rf"(?:\*|({_DAY})(?:-({_DAY}))?)(?:/(\d+))?", part)
-        if found is None:
-            return expression  # none of cron's: APScheduler says so
-        first, last, step = found.groups()
-        begin = _day(first) if first else 0
-        end = _day(last) if last else (6 if step or not first else begin)
-        end += 7 * (end < begin)  # 5-0 and fri-sun go on over the end of the week
-        days.update(day % 7 for day in range(begin, end + 1, max(int(step or 1), 1)))
-    return " ".join([*rest, ",".join(_DAYS[day] for day in sorted(days))])
-
-
-def _day(word: str) -> int:
-    return int(word) if word.isdigit() else _DAYS.index(word)
 
 
 class Job(Struct, kw_only=True):

@@ -203,7 +203,12 @@ def _queue(counts: QueueCounts) -> dict[str, int]:
 
 
 def _identity(person: Person) -> dict[str, Any]:
-    return {"person": person.name, "email": person.email or None, "id": person.cdp_id, "emails": person.emails}
+    return {
+        "person": person.name,
+        "email": person.email or None,
+        "id": person.cdp_id,
+        "emails": [*([person.email] if person.email else []), *reversed(person.emails)],
+    }
 
 
 def _values(clocked: dict[str, Clocked]) -> dict[str, Any]:

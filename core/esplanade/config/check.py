@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from esplanade.values import Duration, Origin, Secret
 
 from .check_hub import check_hub, check_names, check_tokens
+from .cron import named_weekdays
 from .egress import Network, network, refused
 from .kinds import is_secret, keys_of
 from .model import Config, ConnectorConfig, PluginTypes
@@ -125,7 +126,7 @@ def _wrong_pull(text: str) -> str | None:
     if len(text.split()) != 5:
         return expected
     try:
-        CronTrigger.from_crontab(text, timezone="UTC")
+        CronTrigger.from_crontab(named_weekdays(text), timezone="UTC")
     except (ValueError, KeyError, TypeError):
         return expected
     return None

@@ -147,6 +147,7 @@ def _fields(world: World, reading: Reading, now: float) -> None:
         if name is None:
             reading.notes.append(("not-mapped", vendor))
             continue
+        known = vendor in remote.fields
         verdict = merge.judge(
             reported,
             key=vendor,
@@ -171,7 +172,8 @@ def _fields(world: World, reading: Reading, now: float) -> None:
             case "keep":
                 remote.fields[vendor] = reported
                 reading.back.fields.add(name)
-                reading.notes.append(("conflict", f"{vendor}: the hub's value stands"))
+                if known or not merge.same(reported, None):  # what a vendor never had contradicts nothing
+                    reading.notes.append(("conflict", f"{vendor}: the hub's value stands"))
             case "take":
                 remote.fields[vendor] = reported
                 remote.rejected.pop(vendor, None)

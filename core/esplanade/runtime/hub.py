@@ -162,7 +162,7 @@ class Hub:
 
     def connectors(self) -> list[ConnectorFacts]:
         """Every connector of the file, running or not."""
-        keys = self.hook_keys()
+        public = self.config.hub.public_url or self.url or f"http://{self.config.hub.listen}"
         return [
             ConnectorFacts(
                 name=connector.name,
@@ -170,7 +170,7 @@ class Hub:
                 version=version_of(connector.plugin),
                 enabled=connector.enabled,
                 failure=self.failures.get(connector.name),
-                hook_url=self._hook_url(connector.name, keys),
+                hook_url=self._hook_url(connector.name, public),
                 breaker=self.connections[connector.name].outbound.health
                 if connector.name in self.connections
                 else "closed",
@@ -272,7 +272,7 @@ class Hub:
         self.connections[connector.name] = connection
         await self._pausing.restore(connection)
         if connection.twin is not None and self.url:
-            connection.twin.hook_url = self._local_hook_url(connector.name)
+            connection.twin.hook_url = self._hook_url(connector.name, self.url)
 
     async def _disconnect(self, connections: Iterable[Connection]) -> None:
         """Stop connections, all at once; they are swept until they have stopped."""
@@ -316,12 +316,8 @@ class Hub:
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.store.describe(f"esplanade run on {self.url}", self.url)
 
-    def _hook_url(self, connector: str, keys: Mapping[str, str]) -> str:
-        public = self.config.hub.public_url or self.url or f"http://{self.config.hub.listen}"
-        return f"{public.rstrip('/')}/hooks/{connector}/{keys[connector]}"
-
-    def _local_hook_url(self, connector: str) -> str:
-        return f"{self.url}/hooks/{connector}/{self.hook_keys()[connector]}"
+    def _hook_url(self, connector: str, origin: str) -> str:
+        return f"{origin.rstrip('/')}/hooks/{connector}/{self.hook_keys()[connector]}"
 
     def _jobs(self) -> list[Job]:
         jobs = []

@@ -114,7 +114,11 @@ async def test_a_plugin_that_failed_says_why_and_one_that_is_gone_is_paused(hub,
 async def test_a_person_is_found_by_any_of_their_addresses(ada, client, email):
     content = await (await client.get(f"/v1/people/{email}")).json()
     assert content["person"] == f"p-{ada}"
-    assert (content["email"], content["id"], content["emails"]) == ("Ada@Example.com", "u-1", ["a@old.example"])
+    assert (content["email"], content["id"], content["emails"]) == (
+        "Ada@Example.com",
+        "u-1",
+        ["Ada@Example.com", "a@old.example"],
+    )
     assert content["fields"] == {"firstname": "Ada"}
     assert content["audiences"] == {"vip": True}
     newsletter = content["consents"]["newsletter"]

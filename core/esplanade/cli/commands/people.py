@@ -84,7 +84,7 @@ def _explained(profile: dict[str, Any], why: dict[str, Any], connector: str | No
     return [
         f"{profile['email'] or '(no address)'}   {profile['person']}"
         + (f"   id {profile['id']}" if profile["id"] else ""),
-        *([f"earlier addresses: {', '.join(profile['emails'])}"] if profile["emails"] else []),
+        *([f"earlier addresses: {', '.join(profile['emails'][1:])}"] if profile["emails"][1:] else []),
         Table(title="Fields", columns=("field", "value"), rows=list(profile["fields"].items())),
         Table(title="Audiences", columns=("audience", "member"), rows=list(profile["audiences"].items())),
         Table(

@@ -1,13 +1,12 @@
 """Words of connectors.yaml that are more than text: durations, rates, shares, secrets, origins.
 
-Each is a class with ``parse``, which takes what the file says and raises ValueError with the remedy. ``PARSED`` lists them for
-the configuration reader and for the JSON Schema.
+Each is a class with ``parse``, which takes what the file says and raises ValueError with the remedy.
 """
 
 from __future__ import annotations
 
 import re
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -113,7 +112,3 @@ class Origin(str):
         if parts.query or parts.fragment:
             raise ValueError("expected a URL without query or fragment")
         return cls(raw)
-
-
-Parsed: TypeAlias = type[Duration] | type[Rate] | type[Percent] | type[Secret] | type[Origin]
-PARSED: tuple[Parsed, ...] = (Duration, Rate, Percent, Secret, Origin)

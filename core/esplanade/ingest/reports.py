@@ -31,7 +31,6 @@ class Reading(Struct, kw_only=True):
     report: ReportIn
     said_at: float
     changes: Changes = field(default_factory=Changes)
-    echoes: int = 0
     back: Changes = field(default_factory=Changes)
     """What the vendor itself must be told, because the hub's word stands against it."""
     notes: list[tuple[str, str]] = field(default_factory=list)
@@ -161,7 +160,6 @@ def _fields(world: World, reading: Reading, now: float) -> None:
         )
         match verdict:
             case "echo":
-                reading.echoes += 1
                 merge.confirm(remote, f"field:{vendor}", reported)
             case "same":
                 remote.fields[vendor] = reported
@@ -193,7 +191,6 @@ def _audiences(world: World, reading: Reading, now: float) -> None:
         clock = reading.said_at if reading.has_clock else None
         in_flight = merge.in_flight(remote, f"audience:{name}", member, now=now, window=window, said_at=clock)
         if remote.audiences.get(name) == member or in_flight:
-            reading.echoes += 1
             continue
         remote.audiences[name] = member
         held = person.audiences.get(name)
@@ -218,12 +215,8 @@ def _consents(unit: Unit, world: World, reading: Reading, entry: Entry) -> None:
             case "absent":
                 if reading.remote.consents.get(purpose) == "granted":
                     _reported_denial(unit, reading, purpose, entry, "left")
-                else:
-                    reading.echoes += 1
             case "pending":
-                if reading.remote.consents.get(purpose) is None:
-                    reading.remote.consents[purpose] = "pending"
-                reading.echoes += 1
+                reading.remote.consents.setdefault(purpose, "pending")
 
 
 def _reported_grant(unit: Unit, world: World, reading: Reading, purpose: str, entry: Entry) -> None:
@@ -233,7 +226,6 @@ def _reported_grant(unit: Unit, world: World, reading: Reading, purpose: str, en
     window = world.hub.echo_window
     key = f"consent:{purpose}"
     if base == "granted" or merge.in_flight(remote, key, "granted", now=entry.at, window=window, said_at=clock):
-        reading.echoes += 1
         return
     over = remote.asked.get(purpose)
     asked = base == "pending" and (over in {"absent", "denied"} or consent.effective(standing) is None)
@@ -241,7 +233,6 @@ def _reported_grant(unit: Unit, world: World, reading: Reading, purpose: str, en
     remote.consents[purpose] = "granted"
     remote.asked.pop(purpose, None)
     if consent.effective(standing) == "granted" and not confirmed:
-        reading.echoes += 1
         return
     lifts = consent.report_lifts(
         reading.connector.consents[purpose].regrant,
@@ -265,7 +256,6 @@ def _reported_denial(unit: Unit, reading: Reading, purpose: str, entry: Entry, h
     known = remote.consents.get(purpose) == "denied"
     since = reading.has_clock and standing is not None and standing.state != "denied" and reading.said_at > standing.at
     if known and not since:  # by its own clock it is the person's newest word, whatever the vendor held before
-        reading.echoes += 1
         return
     remote.consents[purpose] = "denied"
     remote.asked.pop(purpose, None)

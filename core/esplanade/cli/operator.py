@@ -1,11 +1,10 @@
-"""Writing: through the hub that runs, else on the store under its lock. Commands do not notice which."""
+"""What commands that write ask for, whoever does it, and the shapes that go in and come out."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from msgspec import Struct, field
 
@@ -13,11 +12,7 @@ from esplanade.errors import EsplanadeError
 from esplanade.model import Kind
 
 if TYPE_CHECKING:
-    from esplanade.config import Config
     from esplanade.records import DeliveryFilter
-
-    from .session import Session
-
 
 BATCH_ITEMS = 500
 BATCH_BYTES = 4 * 1024 * 1024
@@ -96,40 +91,6 @@ class Operator(Protocol):
         ...
 
     async def replay(self, wanted: Wanted, *, force: bool) -> int: ...
-
-
-def running_hub(config: Config) -> dict[str, Any] | None:
-    """Who holds the store, with ``url`` when it answers requests; None when nobody does."""
-    from esplanade.store.locate import holder
-
-    return holder(config.hub.store, config.path.parent)
-
-
-def running_url(config: Config) -> str | None:
-    """Where the running hub answers; None when none runs, or it takes no requests."""
-    url = (running_hub(config) or {}).get("url")
-    return url if isinstance(url, str) else None
-
-
-@asynccontextmanager
-async def operator(session: Session) -> AsyncIterator[Operator]:
-    """Whoever does the writing: the running hub, or a quiet hub of one's own that ends with the block."""
-    config = session.config
-    held = running_hub(config)
-    if held is not None:
-        from .client import RunningHub
-
-        url = held.get("url")
-        if not isinstance(url, str):
-            what = f"process {held.get('pid', 'unknown')} ({held.get('what', 'esplanade')})"
-            raise OperationError(f"the store is in use by {what}, which takes no requests; wait until it has ended")
-        async with RunningHub.at(url, config) as hub:
-            yield hub
-        return
-    from .own import own_hub
-
-    async with own_hub(session.loaded) as own:
-        yield own
 
 
 def batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:

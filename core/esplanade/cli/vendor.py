@@ -15,8 +15,9 @@ from esplanade.model import CheckResult
 from .alone import alone
 from .client import RunningHub
 from .facts import facts
-from .operator import OperationError, running_hub, running_url
+from .operator import OperationError
 from .own import own_hub
+from .reach import running_hub, running_url
 
 if TYPE_CHECKING:
     from .session import Session

@@ -7,9 +7,9 @@ from typing import Any
 import click
 import msgspec
 
-from esplanade.cli.operator import operator
 from esplanade.cli.output import Table, talk
 from esplanade.cli.progress import waiting
+from esplanade.cli.reach import operator
 from esplanade.cli.session import Session, command, warn
 from esplanade.cli.suggest import suggestions
 from esplanade.errors import PluginLoadError

@@ -9,9 +9,10 @@ import click
 import msgspec
 
 from esplanade.cli.importing import Source, import_people
-from esplanade.cli.operator import OperationError, operator
+from esplanade.cli.operator import OperationError
 from esplanade.cli.output import Table, talk
 from esplanade.cli.progress import progress
+from esplanade.cli.reach import operator
 from esplanade.cli.session import Session, command
 from esplanade.errors import EventError
 from esplanade.ingest.importer import PRESETS, Columns

@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import click
 
-from esplanade.cli.operator import Wanted, moment, operator
+from esplanade.cli.operator import Wanted, moment
 from esplanade.cli.output import Table, talk
+from esplanade.cli.reach import operator
 from esplanade.cli.session import Session, command
 from esplanade.errors import EventError
 

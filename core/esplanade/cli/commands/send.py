@@ -10,8 +10,9 @@ import click
 import msgspec
 
 from esplanade.cli.flags import event_options, from_flags
-from esplanade.cli.operator import OperationError, Refusal, Taken, batches, operator
+from esplanade.cli.operator import OperationError, Refusal, Taken, batches
 from esplanade.cli.output import talk
+from esplanade.cli.reach import operator
 from esplanade.cli.session import Session, command, global_options
 from esplanade.config.problems import remedy
 from esplanade.model import Kind

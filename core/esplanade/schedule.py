@@ -110,7 +110,7 @@ class Schedule:
             own = isinstance(problem, PluginError) and problem.__cause__  # a plugin's own words may quote anybody
             error = type(own).__name__ if own else str(problem)
             self._log.error("job_failed", connector=job.connector, job=job.name, error=error)
-        except Exception as problem:  # noqa: BLE001 - the boundary: whatever a plugin or a unit raises becomes a value
+        except Exception as problem:  # noqa: BLE001 - a plugin's bug must not stop the clock
             self._log.error("job_failed", connector=job.connector, job=job.name, error=type(problem).__name__)
         return True
 

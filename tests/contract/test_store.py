@@ -388,10 +388,10 @@ async def test_people_with_a_pending_consent_are_listed_page_by_page(store):
     def write(unit):
         for number in (1, 2, 3):
             unit.add_person(f"p{number}@example.com", f"p{number}@example.com", None, NOW)
-            unit.set_pending(number, "newsletter", True)
-        unit.set_pending(2, "newsletter", False)
-        unit.set_pending(3, "newsletter", True)
-        unit.set_pending(3, "other", False)
+            unit.set_pending(number, "newsletter", pending=True)
+        unit.set_pending(2, "newsletter", pending=False)
+        unit.set_pending(3, "newsletter", pending=True)
+        unit.set_pending(3, "other", pending=False)
 
     await store.run(write)
     assert await store.read(lambda reader: reader.pending_people("newsletter")) == [1, 3]

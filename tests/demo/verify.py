@@ -19,7 +19,7 @@ def differences(
 
 
 def checked(expected: Expected, sparkloop: dict[str, Any]) -> dict[str, int]:
-    """How many single values were compared, by connector."""
+    """How many places for a value were compared, by connector; one that is rightly empty counts too."""
     people = len(expected.people)
     told = [told for one in expected.people for told in one.cdp.values()]
     return {

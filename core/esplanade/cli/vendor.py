@@ -85,5 +85,5 @@ async def _check(session: Session, name: str) -> CheckResult:
         return CheckResult(status="bad-credentials", detail=str(problem))
     except EsplanadeError as problem:
         return CheckResult(status="vendor-down", detail=str(problem))
-    except Exception as problem:  # noqa: BLE001 - the boundary: whatever a plugin or a unit raises becomes a value
+    except Exception as problem:  # noqa: BLE001 - a plugin may raise anything; the operator is told its type
         return CheckResult(status="vendor-down", detail=f"the plugin raised {type(problem).__name__}: {problem}")

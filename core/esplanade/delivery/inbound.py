@@ -80,7 +80,7 @@ class InboundDesk:
         try:
             said = await self._read(delivery)
             result = Outcome()
-        except Exception as problem:  # noqa: BLE001 - the boundary: whatever a plugin or a unit raises becomes a value
+        except Exception as problem:  # noqa: BLE001 - whatever a plugin raises becomes a verdict
             result = problem
         except SystemExit:  # asyncio would let it end the hub
             result = PluginError("the plugin raised SystemExit")

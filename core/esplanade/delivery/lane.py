@@ -100,7 +100,7 @@ class Lane:
                 self._log.error("lane_store_failed", lane=self.name, error=str(problem))
                 await self._clock.sleep(STORE_RETRY_S)
                 continue
-            except Exception as problem:  # noqa: BLE001 - the boundary: whatever a plugin or a unit raises becomes a value
+            except Exception as problem:  # noqa: BLE001 - a lane that ended would keep its work for ever
                 self._log.error("lane_failed", lane=self.name, error=type(problem).__name__)
                 await self._clock.sleep(STORE_RETRY_S)
                 continue

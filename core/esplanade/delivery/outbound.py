@@ -147,7 +147,7 @@ class OutboundDesk:
         result: Outcome | Exception
         try:
             result = await self._call(delivery.kind, send.event)
-        except Exception as problem:  # noqa: BLE001 - the boundary: whatever a plugin or a unit raises becomes a value
+        except Exception as problem:  # noqa: BLE001 - whatever a plugin raises becomes a verdict
             result = problem
         except SystemExit:  # asyncio would let it end the hub
             result = PluginError("the plugin raised SystemExit")

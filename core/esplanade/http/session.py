@@ -207,7 +207,9 @@ class Session:
         except DeliveryError:
             raise
         except (Failed, _TooLarge, *TRANSPORT_ERRORS) as error:
-            failure = self._failure(call, error.error if isinstance(error, Failed) else error, url, repeatable)
+            failure = self._failure(
+                call, error.error if isinstance(error, Failed) else error, url, repeatable=repeatable
+            )
         finally:
             current_call.reset(outer)
         # Raised out here, so that no traceback chains to aiohttp's exception, which holds the request's headers.
@@ -234,7 +236,7 @@ class Session:
                 raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _failure(self, call: Call, error: Exception, url: URL, repeatable: bool) -> DeliveryError:  # noqa: FBT001 - the value that is set
+    def _failure(self, call: Call, error: Exception, url: URL, *, repeatable: bool) -> DeliveryError:
         host = url.host
         if isinstance(error, _TooLarge):
             message = f"{host} answered with more than {self._max_bytes} bytes, which is more than is read"

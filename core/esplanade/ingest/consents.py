@@ -62,7 +62,7 @@ def append(unit: Unit, person: Person, row: LedgerRow) -> Standing:
     standing = consent.stand(unit.ledger(person.id, row.purpose))
     assert standing is not None
     person.consents[row.purpose] = standing
-    unit.set_pending(person.id, row.purpose, standing.state == "pending")
+    unit.set_pending(person.id, row.purpose, pending=standing.state == "pending")
     return standing
 
 

@@ -92,7 +92,7 @@ def _entry_points() -> Iterator[tuple[importlib.metadata.Distribution, importlib
         try:
             entries = [entry for entry in dist.entry_points if entry.group == GROUP]
             key = (dist.name or "?").lower().replace("_", "-") if entries else ""
-        except Exception:  # noqa: BLE001, S112 - the boundary: whatever a plugin or a unit raises becomes a value
+        except Exception:  # noqa: BLE001, S112 - malformed metadata of one distribution hides only its own plugins
             continue
         if entries and key not in seen:
             seen.add(key)

@@ -74,7 +74,7 @@ def test_the_tolerance_can_be_set():
 @pytest.mark.parametrize("secret", ["", "whsec_", "whsec_!", "not base64 at all é"])
 def test_a_useless_secret_never_verifies_and_cannot_sign(secret):
     assert not verifies(secrets=[secret])
-    with pytest.raises(ValueError):  # noqa: PT011 - the message is the library’s own
+    with pytest.raises(ValueError):  # noqa: PT011 - the words are the library's
         sign_standard_webhook(secret, "m", AT, BODY)
 
 

@@ -149,7 +149,7 @@ class PeopleWrites(PeopleReads):
         if person.cdp_id is not None:
             self.db.execute(ADD_CDP_ID, (person.cdp_id, person.id))
 
-    def set_pending(self, person: int, purpose: str, pending: bool) -> None:  # noqa: FBT001 - the value that is set
+    def set_pending(self, person: int, purpose: str, *, pending: bool) -> None:
         self.db.execute(ADD_PENDING if pending else DROP_PENDING, (purpose, person))
 
     def add_email(self, person: int, email_key: str) -> None:

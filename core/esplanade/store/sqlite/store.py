@@ -55,7 +55,7 @@ class SqliteUnit(PeopleWrites, DeliveryWrites, OperationWrites, JournalWrites):
             work()
         except sqlite3.OperationalError:
             raise
-        except Exception as problem:  # noqa: BLE001 - the boundary: whatever a plugin or a unit raises becomes a value
+        except Exception as problem:  # noqa: BLE001 - returned to the caller, who decides what becomes of it
             self.db.execute("ROLLBACK TO part")
             self.db.execute("RELEASE part")
             self.restore_outcomes(before)
@@ -197,7 +197,7 @@ class SqliteStore:
             self._behind = not durable
             self.commits += 1
             self.commit_seconds += time.monotonic() - commit
-        except Exception as problem:  # noqa: BLE001 - the boundary: whatever a plugin or a unit raises becomes a value
+        except Exception as problem:  # noqa: BLE001 - whoever waits is told, and the writer goes on
             self._undo()
             if not settled:  # it could not even begin
                 settled.append((self._units.popleft()[1], None, None))

@@ -16,6 +16,7 @@ from .errors import (
 )
 from .hookspecs import hookimpl
 from .model import (
+    Alters,
     AudienceChange,
     AudienceTarget,
     CheckResult,
@@ -24,6 +25,7 @@ from .model import (
     ConsentTarget,
     Discovery,
     FieldInfo,
+    FieldType,
     Happening,
     Held,
     Inbound,
@@ -46,6 +48,7 @@ from .values import Duration, Origin, Secret
 __version__ = "0.1.0"
 
 __all__ = [
+    "Alters",
     "AudienceChange",
     "AudienceTarget",
     "AuthenticationError",
@@ -63,6 +66,7 @@ __all__ = [
     "EndpointGone",
     "EsplanadeError",
     "FieldInfo",
+    "FieldType",
     "Happening",
     "HeaderAuth",
     "Held",

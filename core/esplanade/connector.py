@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
-from msgspec import Struct, field
+from msgspec import Struct, convert, field
 
 from .context import Context
 from .model import (
+    Alters,
     AudienceTarget,
     CheckResult,
     ConsentTarget,
     Discovery,
+    FieldType,
     InboundRequest,
     Page,
     PersonRef,
@@ -23,6 +27,11 @@ if TYPE_CHECKING:
     from .testing.twin import Twin
 
 S = TypeVar("S", bound=Struct)
+
+AddressChange: TypeAlias = Literal["new-contact", "rename", "merge"]
+"""``new-contact``: the contact of an address keeps it; a new address makes a new contact, and the hub takes the old one off
+every list. ``rename``: ``on_profile`` moves the contact when it is told ``previous_email``; where two contacts turn out to be one
+person, the hub takes one off every list. ``merge``: telling ``previous_email`` is enough even then."""
 
 
 class HeaderAuth(Struct, frozen=True, kw_only=True):
@@ -92,6 +101,12 @@ class Connector(Generic[S]):
     """Without ``fields:`` in connectors.yaml: every hub field under its own name (True), or none (False)."""
     read_only_fields: frozenset[str] = frozenset()
     """Vendor fields that can be read but never set. An instance may have its own, where settings rename them."""
+    alters: Mapping[FieldType, Alters] = MappingProxyType({})
+    """What the vendor does to values, by the type of field, so that its form of a value is not taken for a change."""
+    address_change: ClassVar[AddressChange] = "new-contact"
+    """What the vendor can do when a person has another address."""
+    can_fetch: bool = True
+    """Whether ``fetch`` has an answer with these settings. An instance may have its own."""
     trigger_repeat: ClassVar[Literal["safe", "never"]] = "never"
     """What is done after a trigger whose outcome is unknown: it is repeated, or it is left to a person."""
     batch_items: ClassVar[int] = 100
@@ -136,3 +151,25 @@ METHODS = ("verify", "check", "discover", "pull", "fetch")
 def methods_of(plugin: type[Connector[Any]]) -> list[str]:
     """The optional methods that a plugin overrides, in a fixed order."""
     return [name for name in METHODS if getattr(plugin, name) is not getattr(Connector, name)]
+
+
+class Traits(Struct, frozen=True, kw_only=True):
+    """What the core must know of a plugin to decide what to send. The default is a plugin that could not be loaded."""
+
+    read_only: frozenset[str] = frozenset()
+    alters: dict[FieldType, Alters] = field(default_factory=dict)
+    address_change: AddressChange = "rename"
+    can_fetch: bool = False
+
+
+def traits_of(plugin: Connector[Any]) -> Traits:
+    """What a plugin's instance says of itself. Raises TypeError, ValidationError for what is none of it."""
+    return convert(
+        {
+            "read_only": frozenset(plugin.read_only_fields),
+            "alters": dict(plugin.alters),
+            "address_change": plugin.address_change,
+            "can_fetch": bool(plugin.can_fetch) and "fetch" in methods_of(type(plugin)),
+        },
+        Traits,
+    )

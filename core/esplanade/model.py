@@ -223,6 +223,33 @@ class PersonRef(Struct, frozen=True, kw_only=True):
     remote_id: str | None = None
 
 
+FieldType: TypeAlias = Literal["text", "integer", "number", "boolean", "date", "datetime", "select", "multi-select"]
+
+
+class Alters(Struct, frozen=True, kw_only=True):
+    """What a vendor does to values of one type before it holds them. Two values that come to the same are no change."""
+
+    trim: bool = False
+    """Outer blanks are lost, and runs of blanks inside become one."""
+    ignores_case: bool = False
+    """Text comes back in lower case, in capitals, or with a capital in front."""
+    max_length: int | None = None
+    """Longer text is cut after so many characters."""
+    decimals: int | None = None
+    """Numbers are rounded to so many decimals."""
+    formats: list[str] = field(default_factory=list)
+    """How dates come back, as for ``strptime``; ISO 8601 is always understood. Local times are those of ``timezone``."""
+    timezone: str = "UTC"
+    only_date: bool = False
+    """The time of day is lost."""
+    true: list[str] = field(default_factory=list)
+    """Words for true, beside true, yes and 1, in any case."""
+    false: list[str] = field(default_factory=list)
+    """Words for false, beside false, no and 0."""
+    separator: str = ","
+    """What stands between the choices of a list that comes back as text. Their order never matters."""
+
+
 class FieldInfo(Struct, frozen=True, kw_only=True):
     """One field at the vendor. ``type``: text, integer, number, boolean, date, datetime, select, multi-select."""
 

@@ -123,8 +123,8 @@ class OutboundDesk:
         elif delivery.kind not in self.connector.receives:  # queued before a reload took it away
             decided = Skip(reason="not-mapped", detail=f"{self.lane} no longer receives this kind")
         else:
-            hidden = world.hidden(self.lane)
-            decided = plan(delivery, person, remote, self.connector, read_only=hidden, now=now, trigger=body)
+            traits = world.trait(self.lane)
+            decided = plan(delivery, person, remote, self.connector, read_only=traits.read_only, now=now, trigger=body)
         if isinstance(decided, Skip):
             self._finish(unit, delivery, now, outcome="expired" if decided.reason == "expired" else "unchanged")
             unit.note(self._note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))

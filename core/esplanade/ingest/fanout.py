@@ -122,7 +122,7 @@ def _consent(
 
 
 def _delta(world: World, person: Person, connector: ConnectorConfig, remote: Remote) -> merge.Delta:
-    desired = mapping.desired_fields(person, connector, world.hidden(connector.name))
+    desired = mapping.desired_fields(person, connector, world.trait(connector.name).read_only)
     return merge.delta(person.email, desired, mapping.desired_audiences(person, connector), remote)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from esplanade.config.model import Config, ConnectorConfig, Hub
+from esplanade.connector import Traits
 from esplanade.errors import EsplanadeError
 
 
@@ -15,13 +16,13 @@ class World(Struct, frozen=True, kw_only=True):
 
     hub: Hub
     connectors: Mapping[str, ConnectorConfig]
-    read_only: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    traits: Mapping[str, Traits] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, config: Config, read_only: Mapping[str, frozenset[str]]) -> World:
+    def of(cls, config: Config, traits: Mapping[str, Traits]) -> World:
         """The world that a configuration describes."""
         enabled = {name: connector for name, connector in config.connectors.items() if connector.enabled}
-        return cls(hub=config.hub, connectors=enabled, read_only=read_only)
+        return cls(hub=config.hub, connectors=enabled, traits=traits)
 
     def connector(self, name: str) -> ConnectorConfig:
         """An enabled connector. Raises EsplanadeError when there is none of that name, or no longer."""
@@ -32,6 +33,9 @@ class World(Struct, frozen=True, kw_only=True):
                 f"connector {name} is not in connectors.yaml or not enabled; enable it, then replay"
             ) from None
 
-    def hidden(self, connector: str) -> frozenset[str]:
-        """Vendor fields that are never sent to a connector."""
-        return self.read_only.get(connector, frozenset())
+    def trait(self, connector: str) -> Traits:
+        """What a connector's plugin says of itself."""
+        return self.traits.get(connector, UNKNOWN)
+
+
+UNKNOWN = Traits()

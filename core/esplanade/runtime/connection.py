@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig, Hub
-from esplanade.connector import Connector, methods_of
+from esplanade.connector import Connector, Traits, methods_of, traits_of
 from esplanade.context import Context, Log
 from esplanade.delivery.breaker import Breaker
 from esplanade.delivery.inbound import InboundDesk
@@ -80,7 +80,7 @@ class Connection:
         self.methods = methods_of(type(plugin))
         self.lanes: list[Lane] = []
         self.puller: Puller | None = None
-        self.read_only: frozenset[str] = frozenset()
+        self.traits = Traits()
         self._session = session
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -93,7 +93,7 @@ class Connection:
             twin = await _start_twin(config, plugin)
             instance = plugin(twin.rewired(config.settings) if twin is not None else config.settings)
             shared.registry.register(config.name, instance)
-            read_only = frozenset(instance.read_only_fields)
+            traits = traits_of(instance)
             guard = EgressGuard(shared.hub.egress.allow, exempt=[twin.origin] if twin else [])
             session = Session(
                 instance.endpoint(),
@@ -125,7 +125,7 @@ class Connection:
             timezone=shared.hub.timezone,
         )
         connection = cls(config, instance, session, ctx, twin)
-        connection.read_only = read_only
+        connection.traits = traits
         connection._prepare(shared, log)
         return connection
 

@@ -241,8 +241,7 @@ class Hub:
         return self._fold.done + sum(lane.done for lane in lanes)
 
     def _make_world(self) -> World:
-        read_only = {name: connection.read_only for name, connection in self.connections.items()}
-        return World.of(self.config, read_only)
+        return World.of(self.config, {name: connection.traits for name, connection in self.connections.items()})
 
     def _set_world(self) -> None:
         self._world = self._make_world()

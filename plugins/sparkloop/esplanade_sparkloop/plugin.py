@@ -62,6 +62,7 @@ class SparkLoopConnector(Connector[SparkLoopSettings]):
     Settings: ClassVar[type[Struct]] = SparkLoopSettings
     Consent = Subscription
     read_only_fields = frozenset(FieldNames().all())
+    address_change = "rename"
 
     def __init__(self, settings: SparkLoopSettings) -> None:
         super().__init__(settings)

@@ -41,6 +41,7 @@ class WebhookConnector(Connector[WebhookSettings]):
     Audience = AudienceTarget
     Trigger = TriggerTarget
     all_fields = True
+    address_change = "merge"  # told an earlier address, a CDP knows that both are one person
     trigger_repeat = "safe"  # the receiver drops an id that it has seen
 
     def endpoint(self) -> Endpoint:

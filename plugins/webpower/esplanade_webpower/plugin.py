@@ -51,6 +51,7 @@ class WebpowerConnector(Connector[WebpowerSettings]):
     Trigger = WebpowerTrigger
 
     read_only_fields = frozenset({"email", "id"})
+    address_change = "rename"
     trigger_repeat = "never"
 
     def __init__(self, settings: WebpowerSettings) -> None:

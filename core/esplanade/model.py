@@ -5,8 +5,9 @@ Everything here is a frozen value. Times are aware UTC datetimes; ``person`` is 
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, Literal, TypeAlias, TypeVar
+from zoneinfo import ZoneInfo
 
 from msgspec import Struct, field
 
@@ -227,7 +228,11 @@ FieldType: TypeAlias = Literal["text", "integer", "number", "boolean", "date", "
 
 
 class Alters(Struct, frozen=True, kw_only=True):
-    """What a vendor does to values of one type before it holds them. Two values that come to the same are no change."""
+    """What a vendor does to values of one type before it holds them. Two values that come to the same are no change.
+
+    The type is what the value itself looks like. A choice cannot be told from text so, nor an integer from a number: what
+    is done to them is declared for ``text`` and ``number``.
+    """
 
     trim: bool = False
     """Outer blanks are lost, and runs of blanks inside become one."""
@@ -248,6 +253,30 @@ class Alters(Struct, frozen=True, kw_only=True):
     """Words for false, beside false, no and 0."""
     separator: str = ","
     """What stands between the choices of a list that comes back as text. Their order never matters."""
+
+    def __post_init__(self) -> None:
+        if self.max_length is not None and self.max_length < 1:
+            raise ValueError("max_length: expected 1 or more characters")
+        if self.decimals is not None and not 0 <= self.decimals <= 30:
+            raise ValueError("decimals: expected 0 to 30")
+        if not self.separator:
+            raise ValueError("separator: is empty; give what stands between two choices, such as ','")
+        try:
+            ZoneInfo(self.timezone)
+        except (KeyError, OSError, ValueError):
+            raise ValueError(f"timezone: {self.timezone!r} is not known; give a name such as Europe/Prague") from None
+        for form in self.formats:
+            _check_date_format(form)
+
+
+def _check_date_format(form: str) -> None:
+    example = datetime(2026, 12, 31, 23, 59, 58, tzinfo=UTC)
+    try:
+        read = datetime.strptime(example.strftime(form), form)  # noqa: DTZ007 - only its digits matter
+    except ValueError as why:
+        raise ValueError(f"formats: {form!r} cannot be read back: {why}") from None
+    if (read.month, read.day) != (example.month, example.day):
+        raise ValueError(f"formats: {form!r} must show the day and the month, as %d and %m do")
 
 
 class FieldInfo(Struct, frozen=True, kw_only=True):

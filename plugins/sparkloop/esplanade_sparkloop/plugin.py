@@ -6,6 +6,7 @@ In SparkLoop's words the hub plays the ESP. It has one subscription and no lists
 from __future__ import annotations
 
 import asyncio
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 from weakref import WeakValueDictionary
 
@@ -13,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from esplanade import (
+    Alters,
     AuthenticationError,
     CheckResult,
     Choice,
@@ -62,12 +64,14 @@ class SparkLoopConnector(Connector[SparkLoopSettings]):
     Settings: ClassVar[type[Struct]] = SparkLoopSettings
     Consent = Subscription
     read_only_fields = frozenset(FieldNames().all())
+    alters = MappingProxyType({"text": Alters(trim=True)})  # mapping.py sends and reports names without outer blanks
     address_change = "rename"
 
     def __init__(self, settings: SparkLoopSettings) -> None:
         super().__init__(settings)
         # An operator may have renamed them, so they are this instance's own.
         self.read_only_fields = frozenset(settings.field_names.all())
+        self.can_fetch = settings.mode != "incoming_webhook"
         self._judging: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def endpoint(self) -> Endpoint:

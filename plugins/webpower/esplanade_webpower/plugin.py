@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, assert_never
 
 from esplanade import (
+    Alters,
     CheckResult,
     Connector,
     ConsentEvent,
@@ -28,7 +30,7 @@ from . import webhooks
 from .client import Campaign
 from .contacts import Who, save
 from .groups import Groups
-from .mapping import acknowledged
+from .mapping import MAX_VALUE, acknowledged
 from .optin import Consents
 from .settings import WebpowerAudience, WebpowerConsent, WebpowerSettings, WebpowerTrigger
 
@@ -51,6 +53,8 @@ class WebpowerConnector(Connector[WebpowerSettings]):
     Trigger = WebpowerTrigger
 
     read_only_fields = frozenset({"email", "id"})
+    # A field's own length is the campaign's affair; what it cuts shows as drift.
+    alters = MappingProxyType({"text": Alters(max_length=MAX_VALUE)})
     address_change = "rename"
     trigger_repeat = "never"
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+
+import click
 
 from esplanade import registry
 from esplanade.config import as_json, load_schema, reference
@@ -28,8 +31,6 @@ def generated() -> dict[Path, bytes]:
 
 def command_line() -> str:
     """The reference of the commands, from their own help."""
-    import click
-
     from esplanade.cli.program import esplanade
 
     parts = [
@@ -38,12 +39,20 @@ def command_line() -> str:
         EXIT_CODES,
     ]
     root = click.Context(esplanade, info_name="esplanade", terminal_width=100, max_content_width=100)
-    for name in esplanade.list_commands(root):
-        command = esplanade.get_command(root, name)
-        assert command is not None
-        ctx = click.Context(command, info_name=name, parent=root, terminal_width=100, max_content_width=100)
-        parts.append(f"## `{name}`\n\n```text\n{command.get_help(ctx)}\n```\n")
+    parts += _helps(esplanade, root)
     return "\n".join(parts)
+
+
+def _helps(group: click.Group, parent: click.Context) -> Iterator[str]:
+    """What each command of a group, and of the groups in it, says of itself."""
+    for name in group.list_commands(parent):
+        command = group.get_command(parent, name)
+        assert command is not None
+        ctx = click.Context(command, info_name=name, parent=parent, terminal_width=100, max_content_width=100)
+        path = ctx.command_path.removeprefix("esplanade ")
+        yield f"{'#' * (1 + len(path.split()))} `{path}`\n\n```text\n{command.get_help(ctx)}\n```\n"
+        if isinstance(command, click.Group):
+            yield from _helps(command, ctx)
 
 
 if __name__ == "__main__":

@@ -11,8 +11,8 @@ from .model import Held, State, Value
 Urgency = Literal["opt-out", "trigger", "live", "backfill"]
 URGENCIES: tuple[Urgency, ...] = ("opt-out", "trigger", "live", "backfill")
 
-DeliveryKind = Literal["profile", "consent", "trigger", "webhook", "fold"]
-"""``webhook``: one that waits to be read; ``fold``: a journal entry whose fold raised."""
+DeliveryKind = Literal["profile", "consent", "trigger", "webhook", "fetch", "fold"]
+"""``webhook``: one that waits to be read; ``fetch``: a person to read again; ``fold``: a journal entry that could not be folded."""
 DeliveryState = Literal["pending", "in_flight", "parked", "dead", "done"]
 
 EntryKind = Literal["profile", "consent", "trigger", "webhook", "report", "happening"]
@@ -78,6 +78,12 @@ class Person(Struct, kw_only=True):
     audiences: dict[str, Clocked] = field(default_factory=dict)
     consents: dict[str, Standing] = field(default_factory=dict)
     created_at: float = 0.0
+    email_at: float = 0.0
+    """When somebody last said that this is the address; 0: it was only ever used."""
+    doubted: dict[str, float] = field(default_factory=dict)
+    """Purposes for which a vendor no longer lists the person, while the guard asks a human whether that is so."""
+    lineage: list[int] = field(default_factory=list)
+    """Those who turned out to be this person, and were merged into them."""
     merged_into: int | None = None
 
     @property
@@ -99,6 +105,19 @@ class LedgerRow(Struct, frozen=True, kw_only=True):
     recorded_at: float
     lifts: bool
     """Whether this grant may stand over an earlier denial."""
+
+
+class Contact(Struct, kw_only=True):
+    """A contact at a vendor under a former address of a person, which the hub takes off every list."""
+
+    email: str | None = None
+    remote_id: str | None = None
+    fields: dict[str, Value] = field(default_factory=dict)
+    consents: dict[str, Held] = field(default_factory=dict)
+    audiences: list[str] = field(default_factory=list)
+    """The memberships that the hub gave it, and has not yet ended."""
+    told: dict[str, float] = field(default_factory=dict)
+    """Purposes for which the hub has opted it out, and when: a report of that is no word of the person's."""
 
 
 class Remote(Struct, kw_only=True):
@@ -127,6 +146,18 @@ class Remote(Struct, kw_only=True):
     acked_at: float = 0.0
     root: str = ""
     hops: int = 0
+    former: list[Contact] = field(default_factory=list)
+    """Other contacts that turned out to be this person, the latest last."""
+
+
+class AudienceRun(Struct, kw_only=True):
+    """An audience at one vendor: how many the hub put there, and how many the present run has taken out."""
+
+    members: int = 0
+    began_at: float = 0.0
+    began_with: int = 0
+    """How many members there were when the run began."""
+    removed: int = 0
 
 
 FOLD_LANE = ":fold"

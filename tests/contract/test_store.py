@@ -763,7 +763,7 @@ async def test_what_became_of_a_delivery_is_kept(store):
 
 async def test_a_guard_is_kept_for_ever(backend, store):
     assert await store.run(lambda unit: (unit.guard("w", "t-1", NOW), unit.guard("w", "t-1", NOW))) == (True, False)
-    await store.run(lambda unit: unit.prune(journal_before=NOW * 9, done_before=NOW * 9))
+    await store.run(lambda unit: unit.prune(kept_since=NOW * 9, ids_since=NOW * 9))
     store = await reopened(backend, store)
     assert await store.run(lambda unit: (unit.guard("w", "t-1", NOW), unit.guard("s", "t-1", NOW))) == (False, True)
     await store.close()
@@ -928,7 +928,7 @@ async def test_pruning_takes_what_is_old_and_over(store):
     await change(store, old, state="done", due_at=50.0)
     await change(store, young, state="done", due_at=150.0)
     await store.run(lambda unit: (unit.first_time("e-old", 50.0), unit.first_time("e-young", 150.0)))
-    assert await store.run(lambda unit: unit.prune(journal_before=100.0, done_before=100.0)) == 2
+    assert await store.run(lambda unit: unit.prune(kept_since=100.0, ids_since=100.0)) == 2
     assert await the(store, old) is None
     assert await store.read(lambda reader: reader.attempts(old)) == []
     assert await the(store, young) is not None
@@ -942,7 +942,7 @@ async def test_pruning_leaves_what_still_waits(store):
     numbers = await enqueue(store, *(delivery(person, due_at=1.0) for person in range(1, 5)))
     for number, state in zip(numbers, ["in_flight", "parked", "dead"], strict=False):
         await change(store, number, state=state)
-    assert await store.run(lambda unit: unit.prune(journal_before=NOW, done_before=NOW)) == 0
+    assert await store.run(lambda unit: unit.prune(kept_since=NOW, ids_since=NOW)) == 0
 
 
 async def test_pruning_never_takes_what_is_not_folded(store):
@@ -950,7 +950,7 @@ async def test_pruning_never_takes_what_is_not_folded(store):
         await store.accept([entry(f"e-{number}", at=float(number))])
     ((_, _), (second, _), _) = await store.run(lambda unit: list(unit.next_entries(3)))
     await store.run(lambda unit: unit.move_cursor(second, 2))
-    assert await store.run(lambda unit: unit.prune(journal_before=NOW, done_before=NOW)) == 1
+    assert await store.run(lambda unit: unit.prune(kept_since=NOW, ids_since=NOW)) == 2
     assert await store.run(everything) == ["e-2"]
     await store.accept([entry("e-3")])
     assert await store.run(everything) == ["e-2", "e-3"]
@@ -959,7 +959,7 @@ async def test_pruning_never_takes_what_is_not_folded(store):
 async def test_pruning_is_done_a_little_at_a_time(store):
     await store.run(lambda unit: [unit.first_time(f"e-{number}", 1.0) for number in range(500)])
     gone = []
-    while many := await store.run(lambda unit: unit.prune(journal_before=NOW, done_before=NOW)):
+    while many := await store.run(lambda unit: unit.prune(kept_since=NOW, ids_since=NOW)):
         gone.append(many)
     assert sum(gone) == 500
     assert max(gone) < 500
@@ -969,5 +969,5 @@ async def test_a_replayed_delivery_is_not_pruned_as_done(store):
     (number,) = await enqueue(store, delivery())
     await change(store, number, state="done", due_at=1.0)
     await change(store, number, state="pending")
-    assert await store.run(lambda unit: unit.prune(journal_before=NOW, done_before=NOW)) == 0
+    assert await store.run(lambda unit: unit.prune(kept_since=NOW, ids_since=NOW)) == 0
     assert await the(store, number) is not None

@@ -76,6 +76,10 @@ class RunningHub:
         answer = await self._admin("POST", "/v1/deliveries/replay", data=msgspec.json.encode(body))
         return int(self._good(answer)["replayed"])
 
+    async def erase(self, email: str) -> dict[str, Any] | None:
+        answer = await self._admin("DELETE", f"/v1/people/{quote(email, safe='')}")
+        return None if answer.status == 404 else dict(self._good(answer))
+
     # What only a running hub can tell.
 
     async def connectors(self) -> Any:

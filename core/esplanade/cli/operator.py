@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from msgspec import Struct, field
 
@@ -91,6 +91,9 @@ class Operator(Protocol):
         ...
 
     async def replay(self, wanted: Wanted, *, force: bool) -> int: ...
+    async def erase(self, email: str) -> dict[str, Any] | None:
+        """Erase a person; the certificate in the shape of ``DELETE /v1/people/{email}``, None when nobody is known."""
+        ...
 
 
 def batches(items: Iterable[T], size: Callable[[T], int]) -> Iterator[list[T]]:

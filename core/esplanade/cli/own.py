@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
@@ -78,6 +78,10 @@ class OwnHub:
 
     async def replay(self, wanted: Wanted, *, force: bool) -> int:
         return await self._hub.replay(wanted.filter(), force=force)
+
+    async def erase(self, email: str) -> dict[str, Any] | None:
+        await self._hub.settled()  # what was accepted is folded first, and is not left for the next start
+        return cast("dict[str, Any] | None", msgspec.to_builtins(await self._hub.erase(email)))
 
     async def _commit(self, admission: Admission) -> Taken:
         if admission.entries:

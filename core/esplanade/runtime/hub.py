@@ -24,14 +24,17 @@ from esplanade.schedule import Job, Schedule, Timing
 from esplanade.store.locate import open_store
 from esplanade.store.sqlite.store import SqliteStore
 from esplanade.web.app import make_app, make_runner
-from esplanade.web.port import ConnectorFacts, PullSummary
+from esplanade.web.port import ConnectorFacts, Erased, PullSummary
 
 from .alerts import Alerts
+from .audit import log_head
 from .connection import Connection, Shared, asked
+from .erasing import Erasing
 from .keys import hook_keys, load_secret
 from .load import Loaded
 from .pausing import Pausing
 from .replay import replay
+from .retention import prune
 from .tasks import Tasks
 
 SWEEP_S = 0.25
@@ -53,11 +56,12 @@ class Hub:
         self.failures: dict[str, str] = {}
         self.url = ""
         self._world = self._make_world()
-        self._fold = Fold(store, self.intake, self._world, self.log, on_work=self._wake_lanes)
+        self._fold = Fold(store, self.intake, self._world, self.log, on_work=self._wake_lanes, alert=self.alert)
         self._schedule = Schedule(store, clock, self.log)
         self._secret = b""
         self._tasks = Tasks(clock, self.log)
         self._pausing = Pausing(self.connections, store, clock, self.alert, self._tasks, self.log)
+        self._erasing = Erasing(store, self.intake, clock, self.log, lambda: self.config)
         self._runner: web.AppRunner | None = None
         self._delivers = False
         self._ready = False
@@ -96,6 +100,7 @@ class Hub:
         await self.intake.start()
         self._secret = await load_secret(self.config, self.store)
         self._tasks.spawn(self._fold.run())
+        self._tasks.spawn(self._erasing.resume())
         self._delivers = deliver
         if listen:
             await self._listen()
@@ -108,17 +113,20 @@ class Hub:
             await self._schedule.start(self._jobs())
             self._tasks.every(SWEEP_S, self._sweep)
             self._tasks.every(PRUNE_S, self._prune)
+        await log_head(self.store, self.log)
         self._ready = True
 
     async def stop(self) -> None:
         """Take nothing more, settle what is under way, close everything."""
-        self._ready = False
+        ran, self._ready = self._ready, False
         if self._runner is not None:
             await self._runner.cleanup()
         self._schedule.stop()
         await self._disconnect(self.connections.values())
         await self._tasks.stop()
         await self.alert.close()
+        if ran:
+            await log_head(self.store, self.log)
         await self.store.close()
 
     async def reload(self, loaded: Loaded) -> None:
@@ -224,6 +232,10 @@ class Hub:
         connection = await self._connection(connector)
         connection.require("check")
         return await asked(connection.plugin.check(connection.ctx))
+
+    async def erase(self, email: str) -> Erased | None:
+        """Erase who has this address, or had it; None: nobody. Raises EventError, StoreError."""
+        return await self._erasing.erase(email)
 
     async def replay(self, wanted: DeliveryFilter, *, force: bool) -> int:
         """Send matching parked, dead and (by id) delivered work again, now and whatever the vendor is thought to hold."""
@@ -353,9 +365,4 @@ class Hub:
                 lane.sweep()
 
     async def _prune(self) -> None:
-        now = self.clock.time()
-        before = now - self.config.hub.retention
-        journal_before = min(before, now - 30 * 86_400)
-        pruned = 1
-        while pruned:
-            pruned = await self.store.run(lambda unit: unit.prune(journal_before=journal_before, done_before=before))
+        await prune(self.store, self.clock.time(), self.config.hub.retention)

@@ -6,12 +6,13 @@ sees what earlier units wrote. A ``Reader`` only reads, on its own thread, besid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any, Protocol, TypeVar
 
 from esplanade.records import (
     Answered,
     Attempt,
+    AudienceRun,
     ConnectorState,
     Delivery,
     DeliveryFilter,
@@ -22,6 +23,9 @@ from esplanade.records import (
     QueueCounts,
     Remote,
 )
+from esplanade.sync.audit import LedgerEnd, LinkedRow
+
+from .erasures import Erasure, Suppression, Traces
 
 R = TypeVar("R")
 
@@ -35,8 +39,22 @@ class Reader(Protocol):
         ...
 
     def person_by_cdp_id(self, cdp_id: str) -> Person | None: ...
-    def person_by_remote(self, connector: str, remote_id: str) -> Person | None: ...
-    def ledger(self, person: int, purpose: str | None = None) -> list[LedgerRow]: ...
+    def person_by_remote(self, connector: str, remote_id: str) -> Person | None:
+        """By the vendor's id of their contact, or of a former one."""
+        ...
+
+    def ledger(self, person: int, purpose: str | None = None) -> list[LedgerRow]:
+        """What was said about a person's consent, and about that of people merged into them, in the order recorded."""
+        ...
+
+    def ledger_end(self) -> LedgerEnd:
+        """Where the ledger ends now. Raises StoreError for a store of an earlier version."""
+        ...
+
+    def ledger_page(self, first: int, last: int, limit: int = 1_000) -> list[LinkedRow]:
+        """Rows with ids from ``first`` to ``last``, in order of id, for verifying them. Raises StoreError."""
+        ...
+
     def remote(self, person: int, connector: str) -> Remote | None: ...
     def remotes(self, person: int) -> list[Remote]: ...
     def timeline(self, person: int) -> list[Note]:
@@ -82,6 +100,19 @@ class Reader(Protocol):
     def cursor(self, connector: str, job: str) -> str | None: ...
     def last_tick(self, connector: str, job: str) -> float | None: ...
     def pending_people(self, purpose: str, *, after: int = 0, limit: int = 500) -> list[int]: ...
+    def suppression(self, kind: str, text: str) -> Suppression | None:
+        """Who was erased that was known by this ``email``, ``id`` or ``remote`` (connector, NUL, id); None: nobody."""
+        ...
+
+    def erasure(self, person: int) -> Erasure | None: ...
+    def open_erasures(self) -> list[Erasure]:
+        """Those that an earlier process did not carry through."""
+        ...
+
+    def traces(self, erasure: Erasure) -> Traces:
+        """One look for what an erasure has to remove in its present stage."""
+        ...
+
     def held_by(self, connector: str, *, after: int = 0, limit: int = 500) -> list[Remote]:
         """What a connector's vendor holds, person by person."""
         ...
@@ -118,7 +149,23 @@ class Unit(Reader, Protocol):
         """Let an (earlier) address find this person."""
         ...
 
-    def append_ledger(self, row: LedgerRow) -> None: ...
+    def merge_person(self, gone: int, into: int, now: float) -> None:
+        """Let every way to one person lead to another: addresses, ids, former contacts, timeline, work under way.
+
+        What waits for the vendors' state of the first is done; what vendors hold of it is the caller's to keep.
+        """
+        ...
+
+    def audience(self, connector: str, audience: str) -> AudienceRun: ...
+    def save_audience(self, connector: str, audience: str, run: AudienceRun) -> None: ...
+    def append_ledger(self, row: LedgerRow) -> None:
+        """Add a row and link it to its chain, as ``sync/audit.py`` says."""
+        ...
+
+    def erase_ledger_words(self, person: int) -> int:
+        """Delete the words and the salt of a person's rows, and of those merged into them; returns how many rows had any."""
+        ...
+
     def set_pending(self, person: int, purpose: str, *, pending: bool) -> None:
         """Keep whether a person's consent waits for its confirmation, for ``pending_people``."""
         ...
@@ -143,6 +190,11 @@ class Unit(Reader, Protocol):
         """Deliveries that are due, most urgent first, then oldest; none of the people who are ``busy``."""
         ...
 
+    def park(self, delivery: Delivery) -> bool:
+        """Keep work for a human to decide on; False when the person has the same parked there already."""
+        ...
+
+    def parked(self, lane: str, person: int, reason: str) -> list[Delivery]: ...
     def waiting(self, lane: str, person: int) -> list[Delivery]:
         """All pending deliveries of one person in a lane, in order of id."""
         ...
@@ -171,8 +223,29 @@ class Unit(Reader, Protocol):
     def mark_seen(self, connector: str, run: str, purpose: str, person: int) -> None: ...
     def was_seen(self, connector: str, run: str, purpose: str, person: int) -> bool: ...
     def forget_run(self, connector: str) -> None: ...
-    def prune(self, *, journal_before: float, done_before: float) -> int:
-        """Delete folded journal segments, finished deliveries and old event ids; at most a few hundred rows a call."""
+    def prune(self, *, kept_since: float, ids_since: float) -> int:
+        """Delete what is older, a few hundred rows a call; how many.
+
+        ``kept_since`` is for folded journal segments and finished deliveries with their attempts, ``ids_since`` for event ids
+        and answers. What waits, is parked or dead is kept, and so are guards and the ledger.
+        """
+        ...
+
+    # erasure
+    def begin_erasure(self, person: int, given: Iterable[str], at: float) -> Erasure:
+        """Write down that a person is to be erased, and every word that they are known by; ``given`` are more addresses."""
+        ...
+
+    def erase(self, erasure: Erasure, traces: Traces) -> tuple[Erasure, int]:
+        """Erase a slice; how far that is now, and how many journal entries will not be folded any more."""
+        ...
+
+    def end_erasure(self, erasure: Erasure) -> Erasure:
+        """Keep of an erasure only that it was done."""
+        ...
+
+    def lift_suppression(self, person: int, email_key: str) -> None:
+        """Let an erased person be known again by this address and by their ids; their other addresses stay suppressed."""
         ...
 
 
@@ -193,6 +266,10 @@ class Store(Protocol):
 
     async def read(self, question: Callable[[Reader], R]) -> R:
         """Ask beside the writer; sees what was committed."""
+        ...
+
+    async def scrub(self) -> None:
+        """Return once nothing that was deleted before this call is left in the store's files."""
         ...
 
     async def close(self) -> None: ...

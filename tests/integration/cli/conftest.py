@@ -181,6 +181,7 @@ def esplanade(project, capsys, monkeypatch):
 
     def program(*arguments: str) -> Ended:
         code = run(arguments)
+        configure("error")  # the command's level held for a hub in this process too, which stops after stderr is closed
         return Ended(code, *capsys.readouterr())
 
     return program

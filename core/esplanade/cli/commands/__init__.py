@@ -1,7 +1,8 @@
 """Every command, in the order of ``--help``'s alphabet."""
 
+from .audit import audit
 from .hub import check, connectors, discover, pause, pull, resume
-from .people import explain, import_
+from .people import explain, import_, person
 from .plugins import plugins, schema
 from .queue import dead, queue, replay
 from .run import run
@@ -9,6 +10,7 @@ from .send import send
 from .twin import twin
 
 COMMANDS = (
+    audit,
     check,
     connectors,
     dead,
@@ -16,6 +18,7 @@ COMMANDS = (
     explain,
     import_,
     pause,
+    person,
     plugins,
     pull,
     queue,

@@ -1,7 +1,8 @@
-"""People: taking them in from a file, and explaining one of them."""
+"""People: taking them in from a file, explaining one of them, and erasing one."""
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,10 @@ import msgspec
 
 from esplanade.cli.importing import Source, import_people
 from esplanade.cli.operator import OperationError
-from esplanade.cli.output import Table, talk
+from esplanade.cli.output import Table, is_terminal, talk
 from esplanade.cli.progress import progress
 from esplanade.cli.reach import operator
-from esplanade.cli.session import Session, command
+from esplanade.cli.session import Session, command, global_options
 from esplanade.errors import EventError
 from esplanade.ingest.importer import PRESETS, Columns
 
@@ -63,6 +64,45 @@ def explain(session: Session, email: str, connector: str | None) -> int:
         raise OperationError(f"nobody with the address {email} is known here")
     session.out.show({**why, "profile": profile}, *_explained(profile, why, connector))
     return 0
+
+
+@click.group("person", short_help="erase a person")
+def person() -> None:
+    """What is kept of one person."""
+
+
+@command("erase", "erase a person everywhere")
+@click.argument("email")
+@click.option("--yes", is_flag=True, help="Do not ask first. Without a terminal nobody is asked.")
+def erase(session: Session, email: str, *, yes: bool) -> int:
+    """Erase a person from the hub, for good, and tell what is left to do at each vendor.
+
+    EMAIL is any address that they have or had. Their words leave the store's files; what stays are digests that keep a
+    later pull from bringing them back, and the consent ledger's rows without words. Repeat it if the answer was lost.
+    """
+    if not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr):
+        click.confirm(f"Erase everything that is known of {email}? This cannot be undone", abort=True, err=True)
+
+    async def work() -> dict[str, Any] | None:
+        async with operator(session) as hub:
+            return await hub.erase(email)
+
+    try:
+        erased = session.run(work())
+    except EventError as problem:
+        raise OperationError(f"{email!r}: {problem.message}") from None
+    if erased is None:
+        raise OperationError(f"nobody with the address {email} is known here")
+    rows = [(one["connector"], one["result"], one["detail"]) for one in erased["certificate"]]
+    table = Table(title="Certificate", columns=("connector", "result", "detail"), rows=rows)
+    session.out.show(erased, f"{erased['person']} is erased since {erased['erased_at']}", table)
+    if erased["unread"]:
+        talk(f"{erased['unread']} webhooks wait to be read and speak of others too; once they are read, erase again")
+    return 0
+
+
+person.params.extend(global_options())
+person.add_command(erase)
 
 
 def _columns(maps: tuple[str, ...], preset: str | None) -> Columns:

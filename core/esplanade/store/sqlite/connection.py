@@ -11,6 +11,11 @@ from pathlib import Path
 from esplanade.errors import StoreError, StoreLocked
 from esplanade.store import migrate
 
+from .ledger import link_all
+
+BEYOND_SQL = {2: link_all}
+"""By migration: what its SQL cannot do, done in its transaction."""
+
 
 def open_writer(path: Path) -> sqlite3.Connection:
     """The one connection that writes, with the schema brought up to date. Raises StoreError."""
@@ -25,7 +30,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA foreign_keys = ON")
         db.execute("PRAGMA cache_size = -32000")
+        db.execute("PRAGMA secure_delete = ON")
         _migrate(db)
+        _write_anew(db)
     except sqlite3.DatabaseError as problem:
         db.close()
         raise StoreError(f"the store {path} cannot be used: {problem}") from None
@@ -112,4 +119,18 @@ class FileLock:
 def _migrate(db: sqlite3.Connection) -> None:
     (current,) = db.execute("PRAGMA user_version").fetchone()
     for migration in migrate.due("sqlite", current):
-        db.executescript(f"BEGIN IMMEDIATE;\n{migration.sql}\nPRAGMA user_version = {migration.number};\nCOMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE;\n{migration.sql}\nPRAGMA user_version = {migration.number};")
+        if migration.number in BEYOND_SQL:
+            BEYOND_SQL[migration.number](db)
+        db.execute("COMMIT")
+
+
+def _write_anew(db: sqlite3.Connection) -> None:
+    """Once, after the migration that asks for it: an erased person must not live on in what was deleted before."""
+    if db.execute("SELECT 1 FROM meta WHERE key = 'rewrite_due'").fetchone() is None:
+        return
+    try:
+        db.execute("VACUUM")
+    except sqlite3.OperationalError:  # no room for a second copy just now: tried again at the next start
+        return
+    db.execute("DELETE FROM meta WHERE key = 'rewrite_due'")

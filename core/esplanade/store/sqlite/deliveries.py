@@ -24,6 +24,9 @@ DUE = " UNION ALL ".join(_DUE_OF_URGENCY.format(urgency) for urgency in range(4)
 WAITING = (
     f"SELECT {_COLUMNS} FROM deliveries WHERE state IN ('pending', 'in_flight') AND lane = ? AND person = ? ORDER BY id"
 )
+PARKED = (
+    f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'parked' AND lane = ? AND person = ? AND reason = ? ORDER BY id"
+)
 IN_FLIGHT = f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'in_flight' AND lane = ? ORDER BY id"
 _NEXT_OF_URGENCY = "SELECT min(due_at) AS at FROM deliveries WHERE state = 'pending' AND lane = ?1 AND urgency = {}"
 NEXT_DUE = f"SELECT min(at) FROM ({' UNION ALL '.join(_NEXT_OF_URGENCY.format(urgency) for urgency in range(4))})"
@@ -138,7 +141,7 @@ class DeliveryWrites(DeliveryReads):
     def enqueue_state(self, delivery: Delivery) -> int:
         waiting = self.waiting(delivery.lane, delivery.person or 0)
         for other in waiting:
-            if other.kind == delivery.kind and other.subject == delivery.subject:
+            if (other.kind, other.subject, other.payload) == (delivery.kind, delivery.subject, delivery.payload):
                 due_at = delivery.due_at if delivery.urgency == 0 else other.due_at
                 row = (delivery.urgency, due_at, delivery.root, delivery.hops, delivery.event_id, other.id)
                 self.db.execute(RAISE, row)
@@ -155,6 +158,18 @@ class DeliveryWrites(DeliveryReads):
         if delivery.person is not None:
             self.db.execute(LIFT, (delivery.lane, delivery.person, number, delivery.urgency))
         return number
+
+    def park(self, delivery: Delivery) -> bool:
+        same = (delivery.kind, delivery.subject)
+        waiting = self.parked(delivery.lane, delivery.person or 0, delivery.reason or "")
+        if any((other.kind, other.subject) == same for other in waiting):
+            return False
+        delivery.state = "parked"
+        self._add(delivery)
+        return True
+
+    def parked(self, lane: str, person: int, reason: str) -> list[Delivery]:
+        return [_delivery(row) for row in self.db.execute(PARKED, (lane, person, reason))]
 
     def guard(self, lane: str, key: str, now: float) -> bool:
         digest = hashlib.blake2b(key.encode(), digest_size=16).digest()

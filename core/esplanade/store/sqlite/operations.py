@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from typing import Any
 
@@ -36,18 +37,21 @@ ADD_OUTCOME = (
     "INSERT INTO outcomes (connector, what, reason, times) VALUES (?, ?, ?, ?) "
     "ON CONFLICT (connector, what, reason) DO UPDATE SET times = times + excluded.times"
 )
-PRUNE_JOURNAL = (
-    "DELETE FROM journal WHERE id IN "
-    "(SELECT id FROM journal WHERE at < ? AND id < (SELECT segment FROM fold_cursor) ORDER BY id LIMIT 100)"
+OLD_SEGMENTS = (
+    "SELECT j.id, length(j.payload) FROM (SELECT * FROM journal ORDER BY id LIMIT 100) j, fold_cursor c "
+    "WHERE j.at < ? AND (j.id < c.segment OR (j.id = c.segment AND j.entries <= c.done)) ORDER BY j.id"
 )
-PRUNE_ATTEMPTS = (
-    "DELETE FROM attempts WHERE delivery IN (SELECT id FROM deliveries WHERE done_at < ? ORDER BY done_at LIMIT 200)"
-)
-PRUNE_DELIVERIES = (
-    "DELETE FROM deliveries WHERE id IN (SELECT id FROM deliveries WHERE done_at < ? ORDER BY done_at LIMIT 200)"
-)
+"""Of the first hundred, so that a journal in which nothing is old is not read through."""
+PRUNE_JOURNAL = "DELETE FROM journal WHERE id IN (SELECT value FROM json_each(?))"
+OLD_DELIVERIES = "SELECT id FROM deliveries WHERE done_at < ? ORDER BY done_at, id LIMIT 100"
+PRUNE_ATTEMPTS = "DELETE FROM attempts WHERE delivery IN (SELECT value FROM json_each(?))"
+PRUNE_DELIVERIES = "DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?))"
 PRUNE_EVENT_IDS = "DELETE FROM event_ids WHERE id IN (SELECT id FROM event_ids WHERE at < ? ORDER BY at LIMIT 200)"
-PRUNE_ANSWERS = "DELETE FROM answers WHERE at < ?"
+PRUNE_ANSWERS = (
+    "DELETE FROM answers WHERE (source, key) IN (SELECT source, key FROM answers WHERE at < ? ORDER BY at LIMIT 200)"
+)
+PRUNED_BYTES = 250_000
+"""How much of the journal one unit deletes, but for a segment that alone is larger: it is overwritten as well."""
 
 
 class OperationReads:
@@ -114,12 +118,10 @@ class OperationWrites(OperationReads):
     def forget_run(self, connector: str) -> None:
         self.db.execute(FORGET_RUN, (connector,))
 
-    def prune(self, *, journal_before: float, done_before: float) -> int:
-        gone = self.db.execute(PRUNE_JOURNAL, (journal_before,)).rowcount
-        self.db.execute(PRUNE_ATTEMPTS, (done_before,))
-        gone += self.db.execute(PRUNE_DELIVERIES, (done_before,)).rowcount
-        gone += self.db.execute(PRUNE_EVENT_IDS, (journal_before,)).rowcount
-        return gone + self.db.execute(PRUNE_ANSWERS, (journal_before,)).rowcount
+    def prune(self, *, kept_since: float, ids_since: float) -> int:
+        gone = self._prune_journal(kept_since) + self._prune_deliveries(kept_since)
+        gone += self.db.execute(PRUNE_EVENT_IDS, (ids_since,)).rowcount
+        return gone + self.db.execute(PRUNE_ANSWERS, (ids_since,)).rowcount
 
     def outcomes_so_far(self) -> dict[tuple[str, str, str], int]:
         """The counts that are not written down yet, to go back to when a part of the transaction is undone."""
@@ -134,3 +136,17 @@ class OperationWrites(OperationReads):
         for (connector, what, reason), times in self._outcomes.items():
             self.db.execute(ADD_OUTCOME, (connector, what, reason, times))
         self._outcomes.clear()
+
+    def _prune_journal(self, before: float) -> int:
+        size, chosen = 0, list[int]()
+        for number, length in self.db.execute(OLD_SEGMENTS, (before,)).fetchall():
+            if chosen and size + length > PRUNED_BYTES:
+                break
+            chosen.append(number)
+            size += length
+        return self.db.execute(PRUNE_JOURNAL, (json.dumps(chosen),)).rowcount
+
+    def _prune_deliveries(self, before: float) -> int:
+        old = json.dumps([row[0] for row in self.db.execute(OLD_DELIVERIES, (before,))])
+        self.db.execute(PRUNE_ATTEMPTS, (old,))
+        return self.db.execute(PRUNE_DELIVERIES, (old,)).rowcount

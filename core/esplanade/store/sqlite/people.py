@@ -1,4 +1,4 @@
-"""People, their identities, the consent ledger, and what each vendor holds of them."""
+"""People, their identities, and what each vendor holds of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 import msgspec
 
-from esplanade.records import LedgerRow, Note, Person, Remote
+from esplanade.records import Note, Person, Remote
+
+from .identity import ADD_FORMER, BY_FORMER, IdentityWrites
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder().decode
@@ -27,14 +29,6 @@ ADD_CDP_ID = "INSERT OR REPLACE INTO cdp_ids (cdp_id, person) VALUES (?, ?)"
 ADD_PENDING = "INSERT OR IGNORE INTO pending_consents (purpose, person) VALUES (?, ?)"
 DROP_PENDING = "DELETE FROM pending_consents WHERE purpose = ? AND person = ?"
 PENDING = "SELECT person FROM pending_consents WHERE purpose = ? AND person > ? ORDER BY person LIMIT ?"
-LEDGER = (
-    "SELECT person, purpose, state, method, source, evidence, said_at, recorded_at, lifts FROM ledger "
-    "WHERE person = ? AND (?2 IS NULL OR purpose = ?2) ORDER BY id"
-)
-ADD_LEDGER = (
-    "INSERT INTO ledger (person, purpose, state, method, source, evidence, said_at, recorded_at, lifts) "
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
 REMOTE = "SELECT record FROM remotes WHERE connector = ? AND person = ?"
 REMOTES = "SELECT record FROM remotes WHERE person = ? ORDER BY connector"
 SAVE_REMOTE = (
@@ -76,23 +70,8 @@ class PeopleReads:
         return self._one_person(BY_CDP_ID, (cdp_id,))
 
     def person_by_remote(self, connector: str, remote_id: str) -> Person | None:
-        return self._one_person(BY_REMOTE, (connector, remote_id))
-
-    def ledger(self, person: int, purpose: str | None = None) -> list[LedgerRow]:
-        return [
-            LedgerRow(
-                person=row[0],
-                purpose=row[1],
-                state=row[2],
-                method=row[3],
-                source=row[4],
-                evidence=_decode(row[5]),
-                said_at=row[6],
-                recorded_at=row[7],
-                lifts=bool(row[8]),
-            )
-            for row in self.db.execute(LEDGER, (person, purpose))
-        ]
+        known = self._one_person(BY_REMOTE, (connector, remote_id))
+        return known or self._one_person(BY_FORMER, (connector, remote_id))
 
     def remote(self, person: int, connector: str) -> Remote | None:
         row = self.db.execute(REMOTE, (connector, person)).fetchone()
@@ -130,7 +109,7 @@ class PeopleReads:
         return _person(row[0]) if row else None
 
 
-class PeopleWrites(PeopleReads):
+class PeopleWrites(PeopleReads, IdentityWrites):
     """Changing what is known of people."""
 
     _outcomes: dict[tuple[str, str, str], int]
@@ -155,22 +134,11 @@ class PeopleWrites(PeopleReads):
     def add_email(self, person: int, email_key: str) -> None:
         self.db.execute(ADD_EMAIL, (email_key, person))
 
-    def append_ledger(self, row: LedgerRow) -> None:
-        values = (
-            row.person,
-            row.purpose,
-            row.state,
-            row.method,
-            row.source,
-            _encode(row.evidence),
-            row.said_at,
-            row.recorded_at,
-            row.lifts,
-        )
-        self.db.execute(ADD_LEDGER, values)
-
     def save_remote(self, remote: Remote) -> None:
         self.db.execute(SAVE_REMOTE, (remote.connector, remote.person, remote.remote_id, _encode(remote)))
+        for contact in remote.former:
+            if contact.remote_id is not None:
+                self.db.execute(ADD_FORMER, (remote.connector, contact.remote_id, remote.person))
 
     def note(self, note: Note) -> None:
         row = (note.person, note.at, note.what, note.connector, note.kind, note.event_id, note.reason, note.detail)

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,26 +21,32 @@ from esplanade.store.port import Reader, Unit
 
 from .connection import FileLock, open_reader, open_writer
 from .deliveries import DeliveryReads, DeliveryWrites
+from .erasure import ErasureReads, ErasureWrites
 from .journal import JournalReads, JournalWrites
+from .ledger import LedgerReads, LedgerWrites
 from .operations import OperationReads, OperationWrites
+from .pages import Pages, emptied
 from .people import PeopleReads, PeopleWrites
 
 R = TypeVar("R")
 
 BUDGET_S = 0.005
 """How long one transaction may go on taking up units while requests wait for the next commit."""
+SCRUB_RETRY_S = 0.05
+"""How long a scrub waits for those who still read what it would overwrite."""
+SOILED_A_LOOK, CLEANED_A_TURN = 2_000, 200
 BARRIER = "INSERT INTO meta (key, value) VALUES ('barrier', '1') ON CONFLICT (key) DO UPDATE SET value = value + 1"
 """Takes earlier commits that were spared the disk there along with this one: a commit without a change would sync nothing."""
 
 
-class SqliteReader(PeopleReads, DeliveryReads, OperationReads, JournalReads):
+class SqliteReader(PeopleReads, LedgerReads, DeliveryReads, OperationReads, JournalReads, ErasureReads):
     """Questions to the SQLite file."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
 
 
-class SqliteUnit(PeopleWrites, DeliveryWrites, OperationWrites, JournalWrites):
+class SqliteUnit(PeopleWrites, LedgerWrites, DeliveryWrites, OperationWrites, JournalWrites, ErasureWrites):
     """Work on the SQLite file, within the writer's transaction."""
 
     def __init__(self, db: sqlite3.Connection) -> None:
@@ -76,14 +83,16 @@ class _Accept:
 class SqliteStore:
     """A Store on one SQLite file. Made by ``open``; one process at a time."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection, lock: FileLock) -> None:
+    def __init__(self, path: Path, db: sqlite3.Connection, pages: Pages, lock: FileLock) -> None:
         self.path = path
         self._db = db
+        self._pages = pages
         self._lock = lock
         self._unit = SqliteUnit(db)
         self._loop = asyncio.get_running_loop()
         self._accepts: deque[_Accept] = deque()
         self._units: deque[tuple[Callable[[Unit], Any], asyncio.Future[Any], bool]] = deque()
+        self._chores: deque[tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]] = deque()
         self._full = True
         self._behind = False
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -101,11 +110,11 @@ class SqliteStore:
         lock = FileLock(path)
         lock.take(path, {"pid": os.getpid(), "what": what})
         try:
-            db = await asyncio.get_running_loop().run_in_executor(None, open_writer, path)
+            db, pages = await asyncio.get_running_loop().run_in_executor(None, _opened, path)
         except BaseException:
             lock.release()
             raise
-        return cls(path, db, lock)
+        return cls(path, db, pages, lock)
 
     def describe(self, what: str, url: str | None) -> None:
         """Write beside the store who holds it and where it answers, for the commands that look for a running hub."""
@@ -125,9 +134,17 @@ class SqliteStore:
 
     async def read(self, question: Callable[[Reader], R]) -> R:
         """Ask on the reader's thread."""
-        if self._closing:
-            raise StoreError("the store is closed")
-        return await self._loop.run_in_executor(self._readers, self._ask, question)
+        return await self._beside(self._ask, question)
+
+    async def scrub(self) -> None:
+        """Return once nothing that was deleted before this call is left in the files. Others go on meanwhile."""
+        await self._insist(emptied)
+        first = 0
+        while (soiled := await self._beside(self._pages.soiled, first, SOILED_A_LOOK)) is not None:
+            first += SOILED_A_LOOK
+            for start in range(0, len(soiled), CLEANED_A_TURN):
+                turn = soiled[start : start + CLEANED_A_TURN]
+                await self._insist(partial(self._pages.clean, numbers=turn))
 
     async def close(self) -> None:
         """Finish what was submitted, close the file and let go of the lock."""
@@ -139,6 +156,7 @@ class SqliteStore:
         await self._loop.run_in_executor(None, self._readers.shutdown)
         if self._reader is not None:
             self._reader.db.close()
+        await self._loop.run_in_executor(None, self._pages.close)
         self._lock.release()
 
     def _submit(self, waiting: deque[Any], item: Any) -> None:
@@ -146,6 +164,25 @@ class SqliteStore:
             raise StoreError("the store is closed")
         waiting.append(item)
         self._signals.put(None)  # neither call ever waits for the writer
+
+    async def _beside(self, work: Callable[..., R], *arguments: Any) -> R:
+        """Do something on the reader's thread."""
+        if self._closing:
+            raise StoreError("the store is closed")
+        return await self._loop.run_in_executor(self._readers, work, *arguments)
+
+    async def _insist(self, chore: Callable[[sqlite3.Connection], bool]) -> None:
+        """Do a chore once nobody reads what is in its way."""
+        while True:
+            if await self._outside(chore):
+                return
+            await asyncio.sleep(SCRUB_RETRY_S)
+
+    async def _outside(self, chore: Callable[[sqlite3.Connection], R]) -> R:
+        """Do something on the writer's thread, outside a transaction."""
+        future: asyncio.Future[R] = self._loop.create_future()
+        self._submit(self._chores, (chore, future))
+        return await future
 
     def _ask(self, question: Callable[[Reader], R]) -> R:
         if self._reader is None:
@@ -156,13 +193,15 @@ class SqliteStore:
 
     def _write(self) -> None:
         while True:
-            if not (self._accepts or self._units):
+            if not (self._accepts or self._units or self._chores):
                 if self._closing:
                     break
                 self._signals.get()
                 continue
             accepts = [self._accepts.popleft() for _ in range(len(self._accepts))]
-            settled = self._transaction(accepts)
+            settled = self._transaction(accepts) if accepts or self._units else []
+            if self._chores:
+                settled.append(self._chore(*self._chores.popleft()))
             try:
                 self._loop.call_soon_threadsafe(_settle, settled)
             except RuntimeError:  # the loop is gone: nobody waits any more
@@ -182,7 +221,8 @@ class SqliteStore:
                 self._unit.append([entry for accept in accepts for entry in accept.entries])
                 for accept in accepts:
                     if accept.answered is not None:
-                        self._unit.keep_answer(accept.answered, time.time())
+                        at = accept.entries[0].at if accept.entries else time.time()
+                        self._unit.keep_answer(accept.answered, at)
             while self._units and (time.monotonic() - began < BUDGET_S or not settled):
                 if self._units[0][2] and not durable:
                     break  # it needs a commit that reaches the disk: the next one
@@ -204,6 +244,14 @@ class SqliteStore:
             error = _translated(problem)
             settled = [(future, None, error) for future, _, _ in settled]
         return settled
+
+    def _chore(
+        self, chore: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]
+    ) -> tuple[asyncio.Future[Any], Any, BaseException | None]:
+        try:
+            return future, chore(self._db), None
+        except Exception as problem:  # noqa: BLE001 - whoever waits is told, and the writer goes on
+            return future, None, _translated(problem)
 
     def _synchronise(self, *, full: bool) -> None:
         # A commit that is not full outlives this process, not the power; the next full one takes it to the disk as well.
@@ -230,6 +278,10 @@ class SqliteStore:
         self._unit = SqliteUnit(self._db)
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+
+
+def _opened(path: Path) -> tuple[sqlite3.Connection, Pages]:
+    return open_writer(path), Pages(path)
 
 
 def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:

@@ -40,6 +40,8 @@ class Round(Struct, kw_only=True):
     journalled: int = 0
     barrier: bool = False
     """The claims must be on disk before the first byte leaves: a power cut must not let this work be done twice."""
+    alerts: dict[str, str] = field(default_factory=dict)
+    """What a human must hear of, by the key that says which ones are the same."""
 
 
 class Desk(Protocol):

@@ -1,22 +1,24 @@
-"""Inbound work: webhooks that were stored and answered are read by their plugin, and what they say goes into the journal."""
+"""Inbound work: stored webhooks are read by their plugin, people are read again, and what is said goes into the journal."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any, cast
 
 import msgspec
+from msgspec import Struct
 
 from esplanade.clock import Clock, as_datetime
 from esplanade.config.model import ConnectorConfig
 from esplanade.context import Context
 from esplanade.errors import AuthenticationError, EndpointGone, PermanentError, PluginError, TemporaryError
 from esplanade.ingest.shapes import HappeningIn, ReportIn, WebhookIn
-from esplanade.model import Happening, Inbound, InboundRequest, Outcome, Report
-from esplanade.records import Attempt, Delivery, Entry
+from esplanade.model import Happening, Inbound, InboundRequest, Outcome, PersonRef, Report
+from esplanade.records import Attempt, Delivery, Entry, Remote
 from esplanade.store.port import Unit
 
 from .desk import Finished, Round, Work
@@ -29,10 +31,22 @@ _happening = msgspec.msgpack.Decoder(HappeningIn).decode
 
 Reads = Callable[[InboundRequest, Context], Awaitable[list[Inbound]]]
 Verifies = Callable[[InboundRequest, Context], Awaitable[bool]]
+Fetches = Callable[[PersonRef, Context], Awaitable[Report | None]]
+
+
+class Fetch(Struct, frozen=True, kw_only=True):
+    """A person to read again, and when the reading was begun."""
+
+    delivery: Delivery
+    person: PersonRef
+    began_at: float
 
 
 class InboundDesk:
-    """Reads the stored webhooks of one connector, oldest first; one that fails waits without holding up the others."""
+    """Reads the stored webhooks of one connector, and people again where a webhook left a doubt.
+
+    Oldest first; one that fails waits without holding up the others.
+    """
 
     def __init__(
         self,
@@ -40,6 +54,7 @@ class InboundDesk:
         *,
         hook: Reads | None,
         verify: Verifies | None,
+        fetch: Fetches | None,
         ctx: Context,
         clock: Clock,
         rng: Random,
@@ -48,6 +63,7 @@ class InboundDesk:
         self.connector = connector
         self._hook = hook
         self._verify = verify
+        self._fetch = fetch
         self._ctx = ctx
         self._clock = clock
         self._rng = rng
@@ -64,21 +80,40 @@ class InboundDesk:
         work = []
         due = unit.due(self.lane, now, want) if want else []
         for delivery in due:
+            job = self._reading(unit, delivery, now) if delivery.kind == "fetch" else delivery
+            if job is None:
+                delivery.state, delivery.outcome, delivery.reason, delivery.due_at = (
+                    "done",
+                    "unchanged",
+                    "no-email",
+                    now,
+                )
+                unit.save_delivery(delivery)
+                continue
             delivery.state = "in_flight"
             delivery.attempts += 1
             unit.save_delivery(delivery)
-            work.append(Work(delivery=delivery.id, rev=delivery.rev, key=delivery.id, job=delivery))
+            work.append(Work(delivery=delivery.id, rev=delivery.rev, key=delivery.id, job=job))
         more = len(due) == want > 0
         return Round(
             work=work, more=more, next_due_at=now if more else unit.next_due_at(self.lane), journalled=journalled
         )
 
+    def _reading(self, unit: Unit, delivery: Delivery, now: float) -> Fetch | None:
+        person = unit.person(delivery.person or 0)
+        if person is None or not person.email:
+            return None
+        remote = unit.remote(person.id, self.connector.name) or Remote(person=person.id, connector=self.connector.name)
+        ref = PersonRef(person=person.name, email=remote.email or person.email, remote_id=remote.remote_id)
+        # it begins after whatever is acknowledged by now, even within the same tick of the clock
+        return Fetch(delivery=delivery, person=ref, began_at=max(now, math.nextafter(remote.acked_at, math.inf)))
+
     async def do(self, work: Work) -> tuple[Verdict, list[Any]]:
-        delivery = cast("Delivery", work.job)
+        delivery = _delivery_of(work)
         said: list[Entry] = []
         result: Outcome | Exception
         try:
-            said = await self._read(delivery)
+            said = await self._read_again(work.job) if isinstance(work.job, Fetch) else await self._read(delivery)
             result = Outcome()
         except Exception as problem:  # noqa: BLE001 - whatever a plugin raises becomes a verdict
             result = problem
@@ -87,8 +122,21 @@ class InboundDesk:
         return self._judge(result, delivery), said
 
     def overdue(self, work: Work) -> Verdict:
-        slow = TemporaryError(f"the webhook was not read within {self.connector.timeout:g} s")
-        return self._judge(slow, cast("Delivery", work.job))
+        delivery = _delivery_of(work)
+        slow = TemporaryError(f"the {delivery.kind} was not read within {self.connector.timeout:g} s")
+        return self._judge(slow, delivery)
+
+    async def _read_again(self, job: Fetch) -> list[Entry]:
+        """What the vendor holds of a person now; a person whom it does not have is reported as deleted there."""
+        if self._fetch is None:
+            raise PermanentError("this connector's plugin cannot read one person")
+        report = await self._fetch(job.person, self._ctx)
+        if report is None:
+            report = Report(email=job.person.email, remote_id=job.person.remote_id, deleted=True)
+        elif not isinstance(report, Report):
+            raise PluginError(f"fetch must return a Report or None, not {type(report).__name__}")
+        body = report_body(report, read_at=job.began_at, pulled=True)
+        return [entry(self.connector.name, report, body, self._clock.time(), once=False)]
 
     async def _read(self, delivery: Delivery) -> list[Entry]:
         stored = _webhook(delivery.payload)
@@ -134,7 +182,9 @@ class InboundDesk:
         match one.verdict:
             case Done():
                 unit.append(one.yields)
-                delivery.state, delivery.outcome, delivery.due_at, delivery.last_error = "done", "delivered", now, None
+                again = delivery.rev != one.work.rev  # somebody asked once more, after this reading was begun
+                delivery.state, delivery.outcome = ("pending", None) if again else ("done", "delivered")
+                delivery.due_at, delivery.last_error = now, None
             case RetryAt(at=at, error=error):
                 delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
@@ -148,6 +198,10 @@ class InboundDesk:
             held = unit.connector_state(self.connector.name)
             unit.save_connector_state(msgspec.structs.replace(held, last_error=error, last_error_at=now))
         return len(one.yields) if isinstance(one.verdict, Done) else 0
+
+
+def _delivery_of(work: Work) -> Delivery:
+    return work.job.delivery if isinstance(work.job, Fetch) else cast("Delivery", work.job)
 
 
 def report_body(report: Report, *, read_at: float, pulled: bool) -> ReportIn:
@@ -168,8 +222,8 @@ def report_body(report: Report, *, read_at: float, pulled: bool) -> ReportIn:
     )
 
 
-def entry(connector: str, said: Inbound, body: ReportIn | HappeningIn, now: float) -> Entry:
-    """What a connector said as a journal entry; the vendor's own event id makes a repeat count once.
+def entry(connector: str, said: Inbound, body: ReportIn | HappeningIn, now: float, *, once: bool = True) -> Entry:
+    """What a connector said as a journal entry; the vendor's own event id makes a repeat count once, unless not ``once``.
 
     Raises PluginError for what the fold could not read again.
     """
@@ -178,7 +232,7 @@ def entry(connector: str, said: Inbound, body: ReportIn | HappeningIn, now: floa
         _report(encoded) if isinstance(body, ReportIn) else _happening(encoded)
     except (msgspec.MsgspecError, TypeError, OverflowError) as problem:
         raise PluginError(f"the plugin gave a {type(said).__name__} that is none: {problem}") from None
-    if said.event_id is not None:
+    if said.event_id is not None and once:
         digest = hashlib.blake2b(f"{connector}\0{_name(said)}\0{said.event_id}".encode(), digest_size=16).hexdigest()
     else:
         digest = os.urandom(16).hex()
@@ -188,7 +242,7 @@ def entry(connector: str, said: Inbound, body: ReportIn | HappeningIn, now: floa
         id=f"e-{digest}",
         at=now,
         body=encoded,
-        dedupe=said.event_id is not None,
+        dedupe=said.event_id is not None and once,
     )
 
 

@@ -50,6 +50,7 @@ class Lane:
         breaker: Breaker,
         on_pause: Callable[[Pause], None],
         on_journalled: Callable[[int], None],
+        alert: Callable[[str, str], None],
     ) -> None:
         self.name = desk.lane
         self.breaker = breaker
@@ -64,6 +65,7 @@ class Lane:
         self._timeout_s = timeout_s
         self._on_pause = on_pause
         self._on_journalled = on_journalled
+        self._alert = alert
         self._calls: dict[int, _Call] = {}
         self._finished: list[Finished] = []
         self._woken = asyncio.Event()
@@ -163,6 +165,8 @@ class Lane:
             await self._reach_the_disk()
         for one in finished:
             self._after(one)
+        for key, message in round_.alerts.items():
+            self._alert(key, message)
         self.done += len(finished)
         if round_.journalled:
             self._on_journalled(round_.journalled)

@@ -7,20 +7,25 @@ from random import Random
 from typing import Any, Literal, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig
 from esplanade.context import Context
 from esplanade.errors import OutcomeUnknown, PluginError
+from esplanade.ingest.retire import chain_of, former_ref, move_on
 from esplanade.ingest.world import World
 from esplanade.model import Outcome
-from esplanade.records import Attempt, ConnectorState, Delivery, Note, Remote
+from esplanade.records import Delivery, Remote
 from esplanade.store.port import Unit
-from esplanade.sync import merge
+from esplanade.sync import contacts, merge
+from esplanade.sync.guard import admit, limit
 from esplanade.sync.plan import Plan, Send, Skip, TriggerBody, plan, sent_values
+from esplanade.sync.retirement import plan_retirement
 
 from .desk import Finished, Round, Work
-from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, judge
+from .settle import Settlement
+from .verdict import Verdict, judge
 
 _trigger = msgspec.msgpack.Decoder(TriggerBody).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -51,6 +56,8 @@ class OutboundDesk:
         self._clock = clock
         self._repeat = repeat
         self._rng = rng
+        self._settlement = Settlement(connector)
+        self._alerts: dict[str, str] = {}
 
     # On the writer.
 
@@ -62,13 +69,14 @@ class OutboundDesk:
                 delivery.last_error = "the hub stopped while this was being sent"
             else:
                 delivery.state, delivery.due_at = "pending", now
-                self._lose_base(unit, delivery)
+                self._settlement.lose_base(unit, delivery)
             unit.save_delivery(delivery)
         return len(claimed)
 
     def round(self, unit: Unit, finished: list[Finished], want: int, busy: set[int], now: float) -> Round:
+        self._alerts = {}
         for one in finished:
-            self._settle(unit, one, now)
+            self._settlement.settle(unit, one, now)
         work: list[Work] = []
         more = False
         taken = set(busy)
@@ -96,15 +104,16 @@ class OutboundDesk:
             more=more,
             next_due_at=unit.next_due_at(self.lane) if not more else now,
             barrier=any(claimed.job[1].kind == "trigger" for claimed in work),
+            alerts=self._alerts,
         )
 
     def _head(self, unit: Unit, delivery: Delivery, now: float) -> Delivery | None:
         """What goes first for the person of a due delivery: an opt-out at once, else the oldest."""
-        if delivery.urgency == 0:
-            return delivery
         waiting = unit.waiting(self.lane, delivery.person or 0)
         if any(other.state == "in_flight" for other in waiting):
-            return None
+            return None  # under another number too, when two people turned out to be one meanwhile
+        if delivery.urgency == 0:
+            return delivery
         head = waiting[0]
         if head.due_at > now:
             unit.hold_back(self.lane, delivery.person or 0, head.due_at, head.id)
@@ -114,31 +123,69 @@ class OutboundDesk:
     def _claim(self, unit: Unit, delivery: Delivery, now: float) -> Work | None:
         person = unit.person(delivery.person or 0)
         assert person is not None
-        remote = unit.remote(person.id, self.lane)
-        body = _trigger(delivery.payload) if delivery.kind == "trigger" else None
         world = self._world()
+        traits = world.trait(self.lane)
+        remote = unit.remote(person.id, self.lane)
+        if remote is not None:
+            move_on(unit, person, remote, self.connector, traits, chain_of(delivery, now))
+        former = former_ref(delivery)
+        contact = contacts.former_of(remote, former.email, former.remote_id) if former and remote else None
+        body = _trigger(delivery.payload) if delivery.kind == "trigger" else None
         decided: Plan
         if not person.email:
             decided = Skip(reason="no-email")
         elif delivery.kind not in self.connector.receives:  # queued before a reload took it away
             decided = Skip(reason="not-mapped", detail=f"{self.lane} no longer receives this kind")
+        elif former is not None:
+            decided = plan_retirement(delivery, person, contact, self.connector, address_change=traits.address_change)
         else:
-            traits = world.trait(self.lane)
-            decided = plan(delivery, person, remote, self.connector, read_only=traits.read_only, now=now, trigger=body)
+            decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)
+            staying = self._staying(unit, delivery, decided, now)
+            if staying:
+                decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, staying=staying)
         if isinstance(decided, Skip):
-            self._finish(unit, delivery, now, outcome="expired" if decided.reason == "expired" else "unchanged")
-            unit.note(self._note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
+            self._settlement.finish(
+                unit, delivery, now, outcome="expired" if decided.reason == "expired" else "unchanged"
+            )
+            unit.note(self._settlement.note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
             return None
         remote = remote or Remote(person=person.id, connector=self.lane)
         window = world.hub.echo_window
         for key, value in sent_values(decided).items():
             merge.remember_sent(remote, key, value, now, window)
+        if contact is not None and decided.consent is not None:
+            contact.told[decided.consent[0]] = now
         remote.root, remote.hops = delivery.root, delivery.hops
         unit.save_remote(remote)
         delivery.state = "in_flight"
         delivery.attempts += 1
         unit.save_delivery(delivery)
         return Work(delivery=delivery.id, rev=delivery.rev, key=person.id, job=(decided, delivery))
+
+    def _staying(self, unit: Unit, delivery: Delivery, decided: Plan, now: float) -> frozenset[str]:
+        """The audiences out of which the guard lets nobody more be taken now; that is kept for a human to decide on."""
+        if not isinstance(decided, Send) or delivery.force or delivery.attempts:
+            return frozenset()
+        share = self._world().hub.guard.max_removals
+        staying = set()
+        for name in decided.left:
+            run = unit.audience(self.lane, name)
+            if admit(run, now, share):
+                unit.save_audience(self.lane, name, run)
+                continue
+            staying.add(name)
+            allowed = limit(run.began_with, share)
+            self._alerts[f"guard:{self.lane}:{name}"] = (
+                f"more than {allowed} of {run.began_with} people would leave the audience {name} at {self.lane} within an hour, "
+                "and hub.guard.max_removals allows no more; the others stay for now. Look at who removes them; then "
+                f"`esplanade replay --connector {self.lane} --reason guard` takes them out"
+            )
+        if staying:
+            unit.park(replace(delivery, id=0, rev=0, reason="guard", due_at=now, first_at=now, last_error=None))
+            unit.note(
+                self._settlement.note(delivery, now, "not-sent", reason="guard", detail=", ".join(sorted(staying)))
+            )
+        return frozenset(staying)
 
     # On the event loop.
 
@@ -178,140 +225,3 @@ class OutboundDesk:
     def _judge(self, result: Outcome | Exception, delivery: Delivery) -> Verdict:
         now = self._clock.time()
         return judge(result, delivery, now=now, retry=self.connector.retry, rng=self._rng, repeat=self._repeat)
-
-    # Settling, on the writer.
-
-    def _settle(self, unit: Unit, one: Finished, now: float) -> None:
-        delivery = unit.delivery(one.work.delivery)
-        if delivery is None or delivery.state != "in_flight":
-            return
-        send, _ = cast("tuple[Send, Delivery]", one.work.job)
-        error: str | None = None
-        label: str
-        match one.verdict:
-            case Done(outcome=outcome):
-                self._acknowledge(unit, delivery, send, outcome, now)
-                self._done(unit, delivery, one.work.rev, outcome, now)
-                label = outcome.status
-            case RetryAt(at=at, error=error, base_unknown=unknown):
-                label = "retried"
-                if delivery.urgency == 0 and delivery.rev != one.work.rev:
-                    at = now  # an opt-out came in meanwhile, which waits only for the call that was under way
-                delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
-                if unknown:
-                    self._lose_base(unit, delivery)
-                unit.save_delivery(delivery)
-                unit.hold_back(self.lane, delivery.person or 0, at, delivery.id)
-                unit.note(self._note(delivery, now, "failed", detail=error))
-            case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
-                label = "rejected" if isinstance(one.verdict, Reject) else "parked"
-                delivery.state = "dead" if isinstance(one.verdict, Reject) else "parked"
-                delivery.reason, delivery.last_error = reason, error
-                self._refused(unit, delivery, send, one.work.rev, now)
-                unit.note(self._note(delivery, now, "failed", reason=reason, detail=error))
-            case Pause(state=state, error=error):
-                label = "paused"
-                delivery.state, delivery.due_at, delivery.last_error = "pending", now, error
-                delivery.attempts -= 1
-                unit.save_delivery(delivery)
-                self._pause(unit, state, error, now)
-        attempt = Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error)
-        unit.add_attempt(attempt)
-        if error is not None:
-            unit.save_connector_state(
-                msgspec.structs.replace(unit.connector_state(self.lane), last_error=error, last_error_at=now)
-            )
-
-    def _acknowledge(self, unit: Unit, delivery: Delivery, send: Send, outcome: Outcome, now: float) -> None:
-        """base := what was acknowledged."""
-        remote = unit.remote(delivery.person or 0, self.lane) or Remote(
-            person=delivery.person or 0, connector=self.lane
-        )
-        remote.remote_id = outcome.remote_id or remote.remote_id
-        held = outcome.status == "delivered" or (
-            outcome.status == "unchanged" and outcome.reason in {None, "unchanged"}
-        )
-        if held and delivery.kind == "profile":
-            remote.email, remote.unknown = send.email, False
-            remote.fields.update(send.fields)
-            remote.audiences.update(dict.fromkeys(send.joined, True))
-            remote.audiences.update(dict.fromkeys(send.left, False))
-            remote.owned = sorted((set(remote.owned) | set(send.joined)) - set(send.left))
-            for name in send.fields:
-                remote.rejected.pop(name, None)
-        elif held and delivery.kind == "trigger":
-            remote.email = remote.email or send.email
-        if outcome.acknowledged:
-            remote.fields.update(outcome.acknowledged)
-        if send.consent is not None and (outcome.status != "unchanged" or outcome.reason != "no-consent"):
-            purpose, state = send.consent
-            if state == "pending":
-                remote.asked[purpose] = remote.consents.get(purpose)
-            remote.consents[purpose] = state
-            if state != "denied":
-                remote.email = remote.email or send.email
-        remote.acked_at = now
-        unit.save_remote(remote)
-
-    def _done(self, unit: Unit, delivery: Delivery, rev: int, outcome: Outcome, now: float) -> None:
-        sent = outcome.status != "unchanged"
-        unit.note(
-            self._note(
-                delivery, now, "sent" if sent else "not-sent", reason=None if sent else outcome.reason or "unchanged"
-            )
-        )
-        if delivery.rev != rev:  # changed while it was being sent: what is due now is computed anew
-            delivery.state, delivery.due_at, delivery.attempts, delivery.force = "pending", now, 0, False
-            unit.save_delivery(delivery)
-            return
-        self._finish(unit, delivery, now, outcome="delivered" if sent else "unchanged")
-
-    def _finish(self, unit: Unit, delivery: Delivery, now: float, *, outcome: str) -> None:
-        delivery.state, delivery.outcome, delivery.due_at, delivery.last_error = "done", outcome, now, None
-        unit.save_delivery(delivery)
-        unit.release(self.lane, delivery.person or 0, now)
-
-    def _refused(self, unit: Unit, delivery: Delivery, send: Send, rev: int, now: float) -> None:
-        if delivery.kind == "profile" and delivery.reason == "rejected":
-            remote = unit.remote(delivery.person or 0, self.lane)
-            if remote is not None:
-                remote.rejected.update(send.fields)
-                unit.save_remote(remote)
-        unit.save_delivery(delivery)
-        unit.release(self.lane, delivery.person or 0, now)
-        if delivery.rev != rev and delivery.kind != "trigger":  # something newer came meanwhile and is still to be sent
-            unit.enqueue_state(
-                msgspec.structs.replace(delivery, state="pending", due_at=now, first_at=now, reason=None)
-            )
-
-    def _lose_base(self, unit: Unit, delivery: Delivery) -> None:
-        if delivery.kind == "trigger" or delivery.person is None:
-            return
-        remote = unit.remote(delivery.person, self.lane) or Remote(person=delivery.person, connector=self.lane)
-        remote.unknown = True
-        unit.save_remote(remote)
-
-    def _pause(self, unit: Unit, state: Literal["auth", "gone"], error: str, now: float) -> None:
-        held = unit.connector_state(self.lane)
-        if held.state == "ok":
-            unit.save_connector_state(ConnectorState(name=self.lane, state=state, reason=error, since=now))
-
-    def _note(
-        self,
-        delivery: Delivery,
-        now: float,
-        what: Literal["sent", "not-sent", "failed"],
-        *,
-        reason: str | None = None,
-        detail: str = "",
-    ) -> Note:
-        return Note(
-            person=delivery.person or 0,
-            at=now,
-            what=what,
-            connector=self.lane,
-            kind=delivery.kind,
-            event_id=delivery.event_id,
-            reason=reason,
-            detail=detail or delivery.subject,
-        )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import math
 import os
 from collections.abc import Callable
 from functools import partial
@@ -18,6 +17,7 @@ from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Connector
 from esplanade.context import Context, Log
 from esplanade.errors import EventError, PermanentError, PluginError
+from esplanade.ingest import doubt
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.reports import differs
 from esplanade.ingest.shapes import ReportIn
@@ -25,14 +25,13 @@ from esplanade.ingest.world import World
 from esplanade.model import Page, PersonRef, Report
 from esplanade.records import Entry, Person, Remote
 from esplanade.store.port import Reader, Store, Unit
+from esplanade.sync.guard import limit
 from esplanade.sync.identity import normalise
 
 from .inbound import entry, report_body
 
 JOB = "pull"
 CHUNK = 500
-FLOOR = 10
-"""The guard never binds below so many people."""
 
 
 class PullResult(Struct, kw_only=True):
@@ -182,7 +181,7 @@ class Puller:
                     if held != "absent":
                         unit.mark_seen(name, run, purpose, mark)
             remote = unit.remote(person.id, name) if person else None
-            if differs(person, remote, self._connector, body):
+            if differs(person, remote, self._connector, body, self._world()):
                 entries.append(entry(name, report, body, self._clock.time()))
         unit.append(entries)
         return len(entries)
@@ -194,17 +193,19 @@ class Puller:
         gone = held_back = 0
         for purpose in saved.covers:
             holders, absent = await self._count_missing(saved, purpose)
-            limit = max(FLOOR, math.ceil(holders * self._world().hub.guard.max_downgrades))
-            if absent > limit:
+            allowed = limit(holders, self._world().hub.guard.max_downgrades)
+            doubtful = absent > allowed
+            if doubtful:
                 held_back += absent
                 self._alert(
                     f"guard:{self._connector.name}:{purpose}",
                     f"{self._connector.name} no longer lists {absent} of {holders} people for {purpose}, more than "
-                    f"hub.guard.max_downgrades allows ({limit}); nobody was opted out. Look at the vendor, then raise the guard "
-                    "for one pull if they really left",
+                    f"hub.guard.max_downgrades allows ({allowed}). Nobody was opted out, and nobody of them is mailed for it until "
+                    "a pull lists them again. Look at the vendor; if they really left, `esplanade replay --reason guard` "
+                    "opts them out",
                 )
-                continue
-            gone += await self._report_missing(saved, purpose)
+            found = await self._report_missing(saved, purpose, doubtful=doubtful)
+            gone += 0 if doubtful else found
         return gone, held_back
 
     async def _count_missing(self, saved: Saved, purpose: str) -> tuple[int, int]:
@@ -217,16 +218,19 @@ class Puller:
             holders += some
             absent += len(missing)
 
-    async def _report_missing(self, saved: Saved, purpose: str) -> int:
+    async def _report_missing(self, saved: Saved, purpose: str, *, doubtful: bool) -> int:
         gone = after = 0
         while True:
             await self._intake.wait_for_room()
-            part = await self._store.run(partial(self._append_missing, saved=saved, purpose=purpose, after=after))
+            part = await self._store.run(
+                partial(self._append_missing, saved=saved, purpose=purpose, after=after, doubtful=doubtful)
+            )
             if part is None:
                 return gone
             after, appended = part
             gone += appended
-            self._journalled(appended)
+            if not doubtful:
+                self._journalled(appended)
 
     def _holders(self, unit: Unit, saved: Saved, purpose: str, after: int) -> tuple[int, int, list[Any]] | None:
         remotes = unit.held_by(self._connector.name, after=after, limit=CHUNK)
@@ -244,7 +248,9 @@ class Puller:
         marks = (remote.person, _stranger(remote.remote_id, None), _stranger(None, remote.email))
         return any(unit.was_seen(self._connector.name, run, purpose, mark) for mark in marks)
 
-    def _append_missing(self, unit: Unit, saved: Saved, purpose: str, after: int) -> tuple[int, int] | None:
+    def _append_missing(
+        self, unit: Unit, saved: Saved, purpose: str, after: int, *, doubtful: bool
+    ) -> tuple[int, int] | None:
         part = self._holders(unit, saved, purpose, after)
         if part is None:
             return None
@@ -255,7 +261,10 @@ class Puller:
             report = Report(email=remote.email, remote_id=remote.remote_id, consents={purpose: "absent"})
             body = report_body(report, read_at=saved.began_at, pulled=True)
             entries.append(entry(self._connector.name, report, body, now))
-        unit.append(entries)
+            if doubtful:
+                doubt.raise_(unit, remote.person, purpose, entries[-1], now)
+        if not doubtful:
+            unit.append(entries)
         return last, len(entries)
 
     def _journalled(self, entries: int) -> None:

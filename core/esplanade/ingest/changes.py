@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
-from esplanade.records import Entry, Note, Person
+from esplanade.records import Delivery, Entry, Note, Person
 from esplanade.store.port import Unit
+
+OPT_OUT, TRIGGER, LIVE, BACKFILL = range(4)
 
 
 class Changes(Struct, kw_only=True):
@@ -21,6 +23,26 @@ class Changes(Struct, kw_only=True):
         return bool(self.fields or self.audiences or self.consents or self.created or self.renamed)
 
 
+class Effects(Struct, kw_only=True):
+    """What folding an entry asks of the rest of the hub, once it is committed."""
+
+    lanes: set[str] = field(default_factory=set)
+    """The lanes that got work."""
+    alerts: dict[str, str] = field(default_factory=dict)
+    """What a human must hear of, by the key that says which ones are the same."""
+
+
+class Chain(Struct, frozen=True, kw_only=True):
+    """The chain of events that a piece of work belongs to."""
+
+    root: str
+    hops: int
+    event_id: str
+    now: float
+    parked: bool = False
+    """Too many hops: what follows is kept, not sent."""
+
+
 class Cause(Struct, frozen=True, kw_only=True):
     """Where the work that an event makes comes from."""
 
@@ -30,6 +52,11 @@ class Cause(Struct, frozen=True, kw_only=True):
     now: float
     parked: bool = False
     """Too many hops: what follows is kept, not sent."""
+
+    @property
+    def chain(self) -> Chain:
+        """The chain that this event belongs to."""
+        return Chain(root=self.root, hops=self.hops, event_id=self.entry.id, now=self.now, parked=self.parked)
 
     def note(
         self, person: Person, what: str, *, connector: str = "", reason: str | None = None, detail: str = ""
@@ -45,6 +72,29 @@ class Cause(Struct, frozen=True, kw_only=True):
             reason=reason,
             detail=detail,
         )
+
+
+def work(
+    lane: str, kind: str, person: Person, subject: str, urgency: int, chain: Chain, *, payload: bytes = b""
+) -> Delivery:
+    """A delivery that is due now, or parked where its chain has had too many hops."""
+    parked = chain.parked and urgency != OPT_OUT  # an opt-out ends a loop, it does not feed one
+    return Delivery(
+        id=0,
+        lane=lane,
+        kind=kind,  # type: ignore[arg-type]  # every caller passes a literal
+        person=person.id,
+        subject=subject,
+        urgency=urgency,
+        state="parked" if parked else "pending",
+        reason="loop" if parked else None,
+        due_at=chain.now,
+        first_at=chain.now,
+        root=chain.root,
+        hops=chain.hops,
+        event_id=chain.event_id,
+        payload=payload,
+    )
 
 
 def cause_of(entry: Entry, now: float) -> Cause:

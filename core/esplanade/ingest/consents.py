@@ -12,9 +12,10 @@ from esplanade.records import LedgerRow, Person, Standing
 from esplanade.store.port import Unit
 from esplanade.sync import consent, mapping
 
+from . import doubt
 from .world import World
 
-Verdict = Literal["changed", "unchanged", "not-evidenced"]
+Verdict = Literal["changed", "unchanged", "not-evidenced", "stale"]
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -34,7 +35,7 @@ def record_said(unit: Unit, world: World, person: Person, said: Said, now: float
     standing = person.consents.get(said.purpose)
     lifts = said.state != "denied" and consent.lifts(said.origin, said.method, said.evidence)
     state = _asked(world, person, said, standing, now) if said.state == "granted" else said.state
-    waiting = standing is not None and standing.state == "pending" and now - standing.at < world.hub.pending_expiry
+    waiting = standing is not None and standing.state == "pending" and _waiting(unit, world, person, said.purpose, now)
     if _says_nothing_new(state, said, standing, lifts=lifts, waiting=waiting):
         return "unchanged"
     row = LedgerRow(
@@ -48,22 +49,38 @@ def record_said(unit: Unit, world: World, person: Person, said: Said, now: float
         recorded_at=now,
         lifts=lifts,
     )
-    after = append(unit, person, row)
-    if state == "pending" and after.state == "pending" and after.at == said.at and not waiting:
+    after = append(unit, world, person, row)
+    asks = state == after.state == "pending" and not waiting and _waiting(unit, world, person, said.purpose, now)
+    if asks:
         _ask_anew(unit, world, person, said.purpose)
-    if said.state != "denied" and after.state == "denied":
-        return "not-evidenced"
-    return "unchanged" if after == standing else "changed"
+    taken = (
+        said.state == "denied" or consent.effective(after) == "granted" or (state == "pending" and (waiting or asks))
+    )
+    if not taken:
+        return "stale" if lifts else "not-evidenced"
+    return "changed" if asks or after != standing else "unchanged"
 
 
-def append(unit: Unit, person: Person, row: LedgerRow) -> Standing:
+def append(unit: Unit, world: World, person: Person, row: LedgerRow) -> Standing:
     """Append one row to the ledger and recompute where the person stands. The caller saves them."""
     unit.append_ledger(row)
-    standing = consent.stand(unit.ledger(person.id, row.purpose))
+    if row.lifts or row.state == "denied":
+        doubt.settle(unit, person, row.purpose, row.recorded_at)
+    return decide(unit, world, person, row.purpose)
+
+
+def decide(unit: Unit, world: World, person: Person, purpose: str) -> Standing:
+    """Let the law say where a person stands, from everything the ledger has of them. The caller saves them."""
+    standing = consent.stand(unit.ledger(person.id, purpose), pending_expiry=world.hub.pending_expiry)
     assert standing is not None
-    person.consents[row.purpose] = standing
-    unit.set_pending(person.id, row.purpose, pending=standing.state == "pending")
+    person.consents[purpose] = standing
+    unit.set_pending(person.id, purpose, pending=standing.state == "pending")
     return standing
+
+
+def _waiting(unit: Unit, world: World, person: Person, purpose: str, now: float) -> bool:
+    rows = unit.ledger(person.id, purpose)
+    return consent.waiting(rows, now=now, pending_expiry=world.hub.pending_expiry)
 
 
 def _asked(world: World, person: Person, said: Said, standing: Standing | None, now: float) -> State:

@@ -6,29 +6,23 @@ from esplanade.model import Value
 from esplanade.records import Clocked, Entry, Person
 from esplanade.store.port import Unit
 from esplanade.sync.consent import effective
+from esplanade.sync.identity import normalise
 from esplanade.sync.plan import TriggerBody
 
 from . import base
-from .changes import Cause, Changes, cause_of, skip
+from .changes import Cause, Changes, Effects, cause_of, skip
 from .consents import Said, record_said
 from .fanout import fan_out, fan_out_trigger
-from .resolve import Resolved, resolve
+from .resolve import Identifiers, resolve
 from .shapes import ConsentIn, HappeningIn, JournalledProfile, TriggerIn
 from .world import World
 
 
-def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile, lanes: set[str]) -> None:
+def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile, effects: Effects) -> None:
     """Merge a profile into its person, newest value first, and tell whom it concerns."""
-    cause = cause_of(entry, entry.at)
-    found = resolve(unit, email=body.email, cdp_id=body.id, previous_email=body.previous_email, now=entry.at)
-    if _conflicted(unit, cause, found):
-        return
-    person, said_at = found.person, _said_at(body.at, entry)
-    if found.other is not None:
-        detail = "the earlier address belongs to somebody else; nobody was merged"
-        for one in (person, found.other):
-            skip(unit, cause, one, "", "identity-conflict", detail)
-    changes = Changes(created=found.created, renamed=found.renamed)
+    cause, said_at = cause_of(entry, entry.at), _said_at(body.at, entry)
+    named = Identifiers.of(body.email, body.id, body.previous_email)
+    person, changes = resolve(unit, world, cause, named, said_at)
     late = [name for name in body.fields if _said_later(person.fields, name, said_at)]
     late += [name for name in body.audiences if _said_later(person.audiences, name, said_at)]
     changes.fields.update(name for name, value in body.fields.items() if _newer(person.fields, name, value, said_at))
@@ -51,16 +45,13 @@ def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile
         )
         _record(unit, world, person, said, changes, cause)
     base.source_reports_profile(unit, world, person, body, cause)
-    _finish(unit, world, person, changes, cause, lanes)
+    _finish(unit, world, person, changes, cause, effects)
 
 
-def fold_consent(unit: Unit, world: World, entry: Entry, body: ConsentIn, lanes: set[str]) -> None:
+def fold_consent(unit: Unit, world: World, entry: Entry, body: ConsentIn, effects: Effects) -> None:
     """Record what somebody said about one purpose, and tell whom it concerns."""
-    cause = cause_of(entry, entry.at)
-    found = resolve(unit, email=body.email, cdp_id=body.id, now=entry.at)
-    if _conflicted(unit, cause, found):
-        return
-    changes = Changes(created=found.created, renamed=found.renamed)
+    cause, said_at = cause_of(entry, entry.at), _said_at(body.at, entry)
+    person, changes = resolve(unit, world, cause, Identifiers.of(body.email, body.id), said_at)
     said = Said(
         purpose=body.purpose,
         state=body.state,
@@ -68,40 +59,64 @@ def fold_consent(unit: Unit, world: World, entry: Entry, body: ConsentIn, lanes:
         evidence=body.evidence,
         origin="event",
         source=entry.origin,
-        at=_said_at(body.at, entry),
+        at=said_at,
     )
-    _record(unit, world, found.person, said, changes, cause)
-    base.source_reports_consent(unit, world, found.person, body.purpose, body.state, cause)
-    _finish(unit, world, found.person, changes, cause, lanes)
+    _record(unit, world, person, said, changes, cause)
+    base.source_reports_consent(unit, world, person, body.purpose, body.state, cause)
+    _finish(unit, world, person, changes, cause, effects)
 
 
-def fold_trigger(unit: Unit, world: World, entry: Entry, body: TriggerIn, lanes: set[str]) -> None:
+def fold_trigger(unit: Unit, world: World, entry: Entry, body: TriggerIn, effects: Effects) -> None:
     """Queue a trigger for the connectors that map it."""
-    cause = cause_of(entry, entry.at)
-    found = resolve(unit, email=body.email, cdp_id=body.id, now=entry.at)
-    if _conflicted(unit, cause, found):
-        return
+    cause, said_at = cause_of(entry, entry.at), _said_at(body.at, entry)
+    person, changes = resolve(unit, world, cause, Identifiers.of(body.email, body.id), said_at)
     waiting = TriggerBody(
         trigger_id=body.trigger_id or body.event_id or entry.id,
-        at=_said_at(body.at, entry),
+        at=said_at,
+        origin=entry.origin,
         language=body.language,
         expires_at=float(body.expires_at) if isinstance(body.expires_at, int | float) else None,
         data=body.data,
         products=body.products,
     )
-    _finish(unit, world, found.person, Changes(created=found.created, renamed=found.renamed), cause, lanes)
-    fan_out_trigger(unit, world, found.person, body.trigger, waiting, cause, lanes)
+    _finish(unit, world, person, changes, cause, effects)
+    fan_out_trigger(unit, world, person, body.trigger, waiting, cause, effects)
 
 
-def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn, lanes: set[str]) -> None:
+def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn, effects: Effects) -> None:
     """Queue what happened at a vendor for the other connectors that map it."""
     cause = cause_of(entry, entry.at)
     if "trigger" not in world.connector(entry.origin).sends:
+        known = unit.person_by_email(normalise(body.email).key)
+        if known is not None:
+            skip(
+                unit, cause, known, entry.origin, "not-mapped", f"sends does not allow what happened there: {body.name}"
+            )
         return
-    found = resolve(unit, email=body.email, now=entry.at)
-    waiting = TriggerBody(trigger_id=body.trigger_id, at=min(body.at or entry.at, entry.at), data=body.data)
-    _finish(unit, world, found.person, Changes(created=found.created), cause, lanes)
-    fan_out_trigger(unit, world, found.person, body.name, waiting, cause, lanes)
+    at = min(body.at or entry.at, entry.at)
+    person, changes = resolve(unit, world, cause, Identifiers.of(body.email), at)
+    waiting = TriggerBody(trigger_id=body.trigger_id, at=at, origin=entry.origin, data=body.data)
+    _finish(unit, world, person, changes, cause, effects)
+    fan_out_trigger(unit, world, person, body.name, waiting, cause, effects)
+
+
+def opt_out(
+    unit: Unit, world: World, person: Person, purpose: str, said_at: float, cause: Cause, effects: Effects
+) -> None:
+    """Record one opt-out of an event that is otherwise kept for a human."""
+    changes = Changes()
+    said = Said(
+        purpose=purpose,
+        state="denied",
+        method=None,
+        evidence={},
+        origin="event",
+        source=cause.entry.origin,
+        at=said_at,
+    )
+    _record(unit, world, person, said, changes, cause)
+    unit.save_person(person)
+    fan_out(unit, world, person, changes, cause, effects)
 
 
 def _record(unit: Unit, world: World, person: Person, said: Said, changes: Changes, cause: Cause) -> None:
@@ -112,22 +127,15 @@ def _record(unit: Unit, world: World, person: Person, said: Said, changes: Chang
             skip(unit, cause, person, "", "unchanged", said.purpose)
             if effective(person.consents.get(said.purpose)) not in {None, said.state}:
                 changes.consents.add(said.purpose)  # whoever said otherwise is told what stands
-        case "not-evidenced":
-            skip(unit, cause, person, "", "not-evidenced", f"{said.purpose} stays denied")
-            changes.consents.add(said.purpose)  # whoever said so is told that it stays denied
+        case "not-evidenced" | "stale" as reason:
+            skip(unit, cause, person, "", reason, f"{said.purpose} stays {person.consents[said.purpose].state}")
+            changes.consents.add(said.purpose)  # whoever said so is told what stands
 
 
-def _finish(unit: Unit, world: World, person: Person, changes: Changes, cause: Cause, lanes: set[str]) -> None:
+def _finish(unit: Unit, world: World, person: Person, changes: Changes, cause: Cause, effects: Effects) -> None:
     unit.save_person(person)
     unit.note(cause.note(person, "accepted", detail=cause.entry.origin))
-    fan_out(unit, world, person, changes, cause, lanes)
-
-
-def _conflicted(unit: Unit, cause: Cause, found: Resolved) -> bool:
-    if found.conflict is None:
-        return False
-    unit.note(cause.note(found.person, "failed", reason="identity-conflict", detail=found.conflict))
-    return True
+    fan_out(unit, world, person, changes, cause, effects)
 
 
 def _said_later(held: dict[str, Clocked], name: str, said_at: float) -> bool:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from esplanade.config.model import ConnectorConfig
-from esplanade.records import Delivery, Person, Remote
+from esplanade.records import Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import consent, mapping, merge
 from esplanade.sync.plan import TriggerBody, trigger_target
 
-from .changes import Cause, Changes, skip
+from .changes import BACKFILL, LIVE, OPT_OUT, TRIGGER, Cause, Changes, Effects, skip, work
+from .retire import move_on
 from .world import World
-
-OPT_OUT, TRIGGER, LIVE, BACKFILL = range(4)
 
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -24,7 +23,7 @@ def fan_out(
     person: Person,
     changes: Changes,
     cause: Cause,
-    lanes: set[str],
+    effects: Effects,
     *,
     back: Changes | None = None,
 ) -> None:
@@ -32,18 +31,22 @@ def fan_out(
 
     ``back`` is what the connector that reported all this must be told: only that in which the hub's word stands.
     """
+    if changes.renamed:
+        effects.lanes.update(world.connectors)  # contacts of people who were merged may have to leave lists anywhere
     for connector in world.connectors.values():
         news = back if back is not None and connector.name == cause.entry.origin else changes
         remote = unit.remote(person.id, connector.name)
+        if remote is not None and move_on(unit, person, remote, connector, world.trait(connector.name), cause.chain):
+            continue
         if "profile" in connector.receives:
-            _profile(unit, world, person, news, cause, connector, remote, lanes)
+            _profile(unit, world, person, news, cause, connector, remote, effects)
         if "consent" in connector.receives:
             for purpose in sorted(news.consents & connector.consents.keys()):
-                _consent(unit, person, purpose, cause, connector, remote, lanes)
+                _consent(unit, person, purpose, cause, connector, remote, effects)
 
 
 def fan_out_trigger(
-    unit: Unit, world: World, person: Person, trigger: str, body: TriggerBody, cause: Cause, lanes: set[str]
+    unit: Unit, world: World, person: Person, trigger: str, body: TriggerBody, cause: Cause, effects: Effects
 ) -> None:
     """Queue a trigger for every connector that maps it, once for each trigger id and person, for ever."""
     mapped = False
@@ -55,19 +58,24 @@ def fan_out_trigger(
         if connector.source == cause.entry.origin and trigger not in connector.triggers:
             continue  # its own event, which it did not ask to have back
         mapped = True
-        if not unit.guard(
-            connector.name, f"{cause.entry.origin}\0{trigger}\0{body.trigger_id}\0{person.id}", cause.now
-        ):
+        if not _first_time(unit, connector.name, trigger, body, person, cause.now):
             skip(unit, cause, person, connector.name, "duplicate", body.trigger_id)
             continue
         until = [body.expires_at, body.at + target.expires if target.expires else None]
-        delivery = _delivery(connector.name, "trigger", person, trigger, TRIGGER, cause)
+        delivery = work(connector.name, "trigger", person, trigger, TRIGGER, cause.chain)
         delivery.expires_at = min((at for at in until if at is not None), default=None)
         delivery.payload = _encode(body)
         unit.enqueue(delivery)
-        lanes.add(connector.name)
+        effects.lanes.add(connector.name)
     if not mapped:
         skip(unit, cause, person, "", "not-mapped", trigger)
+
+
+def _first_time(unit: Unit, lane: str, trigger: str, body: TriggerBody, person: Person, now: float) -> bool:
+    """Whether this trigger was never queued for this person, nor for one of those who turned out to be them."""
+    key = f"{body.origin}\0{trigger}\0{body.trigger_id}\0"
+    kept = [unit.guard(lane, f"{key}{one}", now) for one in (person.id, *person.lineage)]
+    return all(kept)
 
 
 def _profile(
@@ -78,7 +86,7 @@ def _profile(
     cause: Cause,
     connector: ConnectorConfig,
     remote: Remote | None,
-    lanes: set[str],
+    effects: Effects,
 ) -> None:
     admitted = connector.requires in changes.consents and consent.granted(person, connector.requires or "")
     its_own = connector.source == cause.entry.origin and cause.entry.kind == "profile"
@@ -95,8 +103,8 @@ def _profile(
             skip(unit, cause, person, connector.name, reason, ", ".join(wanted.not_owned))
             return
     urgency = BACKFILL if cause.entry.backfill else LIVE
-    unit.enqueue_state(_delivery(connector.name, "profile", person, "", urgency, cause))
-    lanes.add(connector.name)
+    unit.enqueue_state(work(connector.name, "profile", person, "", urgency, cause.chain))
+    effects.lanes.add(connector.name)
 
 
 def _consent(
@@ -106,7 +114,7 @@ def _consent(
     cause: Cause,
     connector: ConnectorConfig,
     remote: Remote | None,
-    lanes: set[str],
+    effects: Effects,
 ) -> None:
     wanted = mapping.desired_consent(person, connector, purpose)
     if wanted is None:
@@ -117,13 +125,14 @@ def _consent(
         skip(unit, cause, person, connector.name, "unchanged", purpose)
         return
     urgency = OPT_OUT if wanted == "denied" else BACKFILL if cause.entry.backfill else LIVE
-    unit.enqueue_state(_delivery(connector.name, "consent", person, purpose, urgency, cause))
-    lanes.add(connector.name)
+    unit.enqueue_state(work(connector.name, "consent", person, purpose, urgency, cause.chain))
+    effects.lanes.add(connector.name)
 
 
 def _delta(world: World, person: Person, connector: ConnectorConfig, remote: Remote) -> merge.Delta:
     desired = mapping.desired_fields(person, connector, world.trait(connector.name).read_only)
-    return merge.delta(person.email, desired, mapping.desired_audiences(person, connector), remote)
+    audiences = mapping.desired_audiences(person, connector)
+    return merge.delta(person.email, desired, audiences, remote, world.trait(connector.name))
 
 
 def _under_way(unit: Unit, connector: ConnectorConfig, person: Person, kind: str, subject: str) -> bool:
@@ -131,23 +140,4 @@ def _under_way(unit: Unit, connector: ConnectorConfig, person: Person, kind: str
     return any(
         other.state == "in_flight" and other.kind == kind and other.subject == subject
         for other in unit.waiting(connector.name, person.id)
-    )
-
-
-def _delivery(lane: str, kind: str, person: Person, subject: str, urgency: int, cause: Cause) -> Delivery:
-    parked = cause.parked and urgency != OPT_OUT  # an opt-out ends a loop, it does not feed one
-    return Delivery(
-        id=0,
-        lane=lane,
-        kind=kind,  # type: ignore[arg-type]  # every caller passes a literal
-        person=person.id,
-        subject=subject,
-        urgency=urgency,
-        state="parked" if parked else "pending",
-        reason="loop" if parked else None,
-        due_at=cause.now,
-        first_at=cause.now,
-        root=cause.root,
-        hops=cause.hops,
-        event_id=cause.entry.id,
     )

@@ -2,85 +2,86 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-
-from msgspec import Struct, field
-
-from esplanade.config.model import Conflict, ConnectorConfig
+from esplanade.config.model import ConnectorConfig
 from esplanade.model import Held
-from esplanade.records import Clocked, Entry, LedgerRow, Person, Remote
+from esplanade.records import Contact, Entry, Note, Person, Remote
 from esplanade.store.port import Unit
-from esplanade.sync import consent, mapping, merge
+from esplanade.sync import contacts, mapping, merge
+from esplanade.sync.alike import alike
 from esplanade.sync.identity import normalise, same_address
 
-from .changes import Cause, Changes, skip
-from .consents import append
+from .changes import LIVE, Cause, Effects, skip, work
 from .fanout import fan_out
-from .resolve import rename, resolve
+from .merging import join_contacts
+from .merging import merge as merge_people
+from .reading import Reading, telling_of
+from .reported_consents import denied, read_consents
+from .reported_values import read_audiences, read_fields
+from .resolve import Identifiers, IdentityConflict, resolve, state_address
+from .retire import retire
 from .shapes import ReportIn
 from .world import World
 
-
-class Reading(Struct, kw_only=True):
-    """One report being folded: who it is about, what the vendor was known to hold, and what has come of it so far."""
-
-    person: Person
-    remote: Remote
-    connector: ConnectorConfig
-    report: ReportIn
-    said_at: float
-    changes: Changes = field(default_factory=Changes)
-    back: Changes = field(default_factory=Changes)
-    """What the vendor itself must be told, because the hub's word stands against it."""
-    notes: list[tuple[str, str]] = field(default_factory=list)
-
-    @property
-    def has_clock(self) -> bool:
-        """Whether the vendor said when it changed."""
-        return self.report.at is not None
+ADDRESS = "address"
 
 
-def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, lanes: set[str]) -> None:
-    """Compare a report with the base, take over what is a change, and tell the others."""
+def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects: Effects) -> None:
+    """Compare a report with the base, take over what is a change, and tell the others. Raises IdentityConflict."""
     connector = world.connector(entry.origin)
-    found = _find(unit, connector, body, entry.at)
-    if found is None:
-        return
-    person, created = found
+    person = _find(unit, connector, body)
+    created = person is None
+    if person is None:
+        if not body.email or body.deleted:
+            unit.note(_of_nobody(entry))
+            return
+        first = Cause(entry=entry, root=entry.id, hops=1, now=entry.at)
+        person, _ = resolve(unit, world, first, Identifiers.of(body.email), entry.at)
     remote = unit.remote(person.id, connector.name) or Remote(person=person.id, connector=connector.name)
     reading = Reading(
         person=person,
         remote=remote,
         connector=connector,
+        traits=world.trait(connector.name),
         report=body,
-        said_at=min(body.at, entry.at) if body.at is not None else body.read_at or entry.at,
+        telling=telling_of(world, entry, body, remote),
     )
     reading.changes.created = created
     cause = _cause(world, entry, remote)
-    if body.pulled and body.read_at <= remote.acked_at:
+    former = contacts.about(remote, person, body.email, body.remote_id, body.previous_email)
+    if former is not None:
+        _about_former(unit, world, reading, former, entry, cause)
+    elif body.pulled and not reading.telling.fresh:
         skip(unit, cause, person, connector.name, "stale", "read before the last acknowledgement")
+        _read_again(unit, reading, cause, effects)
         return
-    _identity(unit, reading)
-    if "profile" in connector.sends:
-        _fields(world, reading, entry.at)
-        _audiences(world, reading, entry.at)
-    if "consent" in connector.sends:
-        _consents(unit, world, reading, entry)
-    _finish(unit, world, reading, cause, lanes)
+    else:
+        _identity(unit, world, reading, cause)
+        if "profile" in connector.sends:
+            read_fields(reading)
+            read_audiences(reading)
+        if "consent" in connector.sends:
+            read_consents(unit, world, reading, entry)
+    _finish(unit, world, reading, cause, effects, is_former=former is not None)
 
 
-def differs(person: Person | None, remote: Remote | None, connector: ConnectorConfig, report: ReportIn) -> bool:
+def differs(
+    person: Person | None, remote: Remote | None, connector: ConnectorConfig, report: ReportIn, world: World
+) -> bool:
     """Whether a pulled row says anything that the base does not and that it may change: only such rows are journalled."""
     if person is None or remote is None or remote.email is None or remote.unknown:
         return True
+    if any(held == "granted" and purpose in person.doubted for purpose, held in report.consents.items()):
+        return True
+    if contacts.former_of(remote, report.email, report.remote_id) is not None and not _is_own(remote, report):
+        return any(held == "granted" for held in report.consents.values())
     if report.remote_id is not None and report.remote_id != remote.remote_id:
         return True
     if report.email is not None and not same_address(report.email, remote.email):
         return True
     profile, consent_too = "profile" in connector.sends, "consent" in connector.sends
+    alters = world.trait(connector.name).alters
     fields = profile and any(
-        not merge.same(value, remote.fields.get(name))
+        not alike(value, remote.fields.get(name), alters)
         for name, value in report.fields.items()
         if mapping.hub_name(connector, name) is not None
     )
@@ -91,24 +92,35 @@ def differs(person: Person | None, remote: Remote | None, connector: ConnectorCo
     return fields or consents or audiences or report.deleted
 
 
+def _is_own(remote: Remote, report: ReportIn) -> bool:
+    return report.remote_id is not None and report.remote_id == remote.remote_id
+
+
 def _unlike(held: Held, base: Held | None) -> bool:
     if held == "absent":
         return base == "granted"
     return held != base
 
 
-def _find(unit: Unit, connector: ConnectorConfig, report: ReportIn, now: float) -> tuple[Person, bool] | None:
-    if report.remote_id is not None:
-        known = unit.person_by_remote(connector.name, report.remote_id)
-        if known is not None:
-            return known, False
+def _find(unit: Unit, connector: ConnectorConfig, report: ReportIn) -> Person | None:
+    found = unit.person_by_remote(connector.name, report.remote_id) if report.remote_id is not None else None
     for email in (report.email, report.previous_email):
-        by_email = unit.person_by_email(normalise(email).key) if email else None
-        if by_email is not None:
-            return by_email, False
-    if not report.email or report.deleted:
-        return None
-    return resolve(unit, email=report.email, now=now).person, True
+        if found is None and email:
+            found = unit.person_by_email(normalise(email).key)
+    return found
+
+
+def _of_nobody(entry: Entry) -> Note:
+    """A report about somebody whom the hub does not know, with nothing to know them by."""
+    return Note(
+        person=0,
+        at=entry.at,
+        what="reported",
+        connector=entry.origin,
+        kind=entry.kind,
+        event_id=entry.id,
+        reason="not-known",
+    )
 
 
 def _cause(world: World, entry: Entry, remote: Remote) -> Cause:
@@ -120,8 +132,9 @@ def _cause(world: World, entry: Entry, remote: Remote) -> Cause:
     return Cause(entry=entry, root=root, hops=hops, now=entry.at, parked=hops > world.hub.max_hops)
 
 
-def _identity(unit: Unit, reading: Reading) -> None:
-    report, remote, person = reading.report, reading.remote, reading.person
+def _identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> None:
+    """Take over the vendor's id of the contact, and a new address of it."""
+    report, remote = reading.report, reading.remote
     if report.remote_id is not None:
         remote.remote_id = report.remote_id
     if report.deleted:
@@ -130,185 +143,101 @@ def _identity(unit: Unit, reading: Reading) -> None:
         return
     if not report.email:
         return
-    address = normalise(report.email)
-    ours = remote.email is not None and normalise(remote.email).key == address.key
-    if not ours and "profile" in reading.connector.sends and address.key != person.email_key:
-        older = address.given in person.emails or any(normalise(old).key == address.key for old in person.emails)
-        if not older and unit.person_by_email(address.key) is None:
-            reading.changes.renamed = rename(unit, person, address)
+    known = remote.email
+    if known is not None and not same_address(known, report.email) and "profile" in reading.connector.sends:
+        if merge.is_perhaps_older(remote, ADDRESS, reading.telling) and reading.traits.can_fetch:
+            reading.asks.add(ADDRESS)
+            return
+        _renamed(unit, world, reading, report.email, cause)
     remote.email = report.email
 
 
-def _fields(world: World, reading: Reading, now: float) -> None:
-    person, remote, connector = reading.person, reading.remote, reading.connector
-    for vendor, reported in reading.report.fields.items():
-        name = mapping.hub_name(connector, vendor)
-        if name is None:
-            reading.notes.append(("not-mapped", vendor))
-            continue
-        known = vendor in remote.fields
-        verdict = merge.judge(
-            reported,
-            key=vendor,
-            remote=remote,
-            hub=person.fields.get(name),
-            said_at=reading.said_at,
-            has_clock=reading.has_clock,
-            now=now,
-            window=world.hub.echo_window,
-            conflict=_policy(connector, name),
-        )
-        match verdict:
-            case "echo":
-                merge.confirm(remote, f"field:{vendor}", reported)
-            case "same":
-                remote.fields[vendor] = reported
-            case "cut":
-                remote.rejected[vendor] = remote.sent[f"field:{vendor}"][-1].value
-                remote.fields[vendor] = reported
-                reading.notes.append(("drift", f"{vendor} was cut or refused"))
-            case "keep":
-                remote.fields[vendor] = reported
-                reading.back.fields.add(name)
-                if known or not merge.same(reported, None):  # what a vendor never had contradicts nothing
-                    reading.notes.append(("conflict", f"{vendor}: the hub's value stands"))
-            case "take":
-                remote.fields[vendor] = reported
-                remote.rejected.pop(vendor, None)
-                if name not in person.fields and merge.same(reported, None):
-                    continue
-                person.fields[name] = Clocked(reported, reading.said_at)
-                reading.changes.fields.add(name)
+def _renamed(unit: Unit, world: World, reading: Reading, email: str, cause: Cause) -> None:
+    """The contact has another address at the vendor. Who has that address already is the same person."""
+    address, person, telling = normalise(email), reading.person, reading.telling
+    if person.email_key == address.key:
+        return
+    holder = unit.person_by_email(address.key)
+    if holder is not None and holder.id != person.id:
+        if None not in {holder.cdp_id, person.cdp_id} and holder.cdp_id != person.cdp_id:
+            raise IdentityConflict("the vendor's new address belongs to somebody with another id", [person, holder])
+        _turned_out_to_be(unit, world, reading, holder, email, cause)
+        return
+    earlier = holder is not None  # it was theirs before: without a clock that is no news
+    said_at = telling.at if telling.has_clock or telling.fresh or not earlier else None
+    reading.changes.renamed |= state_address(unit, person, address, said_at)
+    reading.back.renamed = not reading.changes.renamed
 
 
-def _audiences(world: World, reading: Reading, now: float) -> None:
-    person, remote = reading.person, reading.remote
-    for name, member in reading.report.audiences.items():
-        if name not in reading.connector.audiences:
-            reading.notes.append(("not-mapped", name))
-            continue
-        window = world.hub.echo_window
-        clock = reading.said_at if reading.has_clock else None
-        in_flight = merge.in_flight(remote, f"audience:{name}", member, now=now, window=window, said_at=clock)
-        if remote.audiences.get(name) == member or in_flight:
-            continue
-        remote.audiences[name] = member
-        held = person.audiences.get(name)
-        if held is None or (bool(held.value) != member and held.at < reading.said_at):
-            person.audiences[name] = Clocked(member, reading.said_at)
-            reading.changes.audiences.add(name)
-        elif bool(held.value) != member:
-            reading.back.audiences.add(name)
-            reading.notes.append(("conflict", f"{name}: the hub's membership stands"))
+def _turned_out_to_be(unit: Unit, world: World, reading: Reading, holder: Person, email: str, cause: Cause) -> None:
+    """Merge the contact's person with the one who has its new address. What the vendor has at that address is their contact."""
+    own = reading.remote
+    merged = merge_people(unit, world, reading.person, holder, cause)
+    person, remotes = merged.person, {each.connector: each for each in merged.remotes}
+    state_address(unit, person, normalise(email), reading.telling.at)
+    other = remotes.pop(own.connector, None) if person is reading.person else unit.remote(person.id, own.connector)
+    remotes.pop(own.connector, None)
+    own.person, own.email = person.id, email
+    if other is not None:
+        for contact in contacts.join(own, other, person):
+            retire(unit, person, reading.connector, contact, cause.chain)
+    join_contacts(unit, world, person, list(remotes.values()), cause)
+    reading.person, reading.changes = person, merged.changes
 
 
-def _consents(unit: Unit, world: World, reading: Reading, entry: Entry) -> None:
-    for purpose, held in reading.report.consents.items():
+def _about_former(unit: Unit, world: World, reading: Reading, contact: Contact, entry: Entry, cause: Cause) -> None:
+    """A former contact has no say but to opt out. Where it is on a list again, it leaves it again."""
+    report, telling = reading.report, reading.telling
+    reading.notes.append(("former-address", ", ".join(sorted(report.consents)) or "nothing of it is taken over"))
+    if report.deleted:
+        contact.consents = dict.fromkeys(reading.connector.consents, "absent")
+        contact.audiences = []
+        return
+    contact.remote_id, contact.email = report.remote_id or contact.remote_id, report.email or contact.email
+    for purpose, held in report.consents.items():
         if purpose not in reading.connector.consents:
-            reading.notes.append(("not-mapped", purpose))
             continue
-        match held:
-            case "granted":
-                _reported_grant(unit, world, reading, purpose, entry)
-            case "denied":
-                _reported_denial(unit, reading, purpose, entry, "denied")
-            case "absent":
-                if reading.remote.consents.get(purpose) == "granted":
-                    _reported_denial(unit, reading, purpose, entry, "left")
-            case "pending":
-                reading.remote.consents.setdefault(purpose, "pending")
+        before, told = contact.consents.get(purpose), contact.told.get(purpose)
+        contact.consents[purpose] = held
+        if held == "granted":
+            contact.told.pop(purpose, None)
+        elif held == "denied" or (held == "absent" and before == "granted"):
+            ours = told is not None and not (telling.has_clock and telling.at < told)
+            if before not in {"denied", "absent"} and not ours and "consent" in reading.connector.sends:
+                denied(unit, world, reading, purpose, entry, "former")
+    retire(unit, reading.person, reading.connector, contact, cause.chain)
 
 
-def _reported_grant(unit: Unit, world: World, reading: Reading, purpose: str, entry: Entry) -> None:
-    remote, person, report = reading.remote, reading.person, reading.report
-    base, standing = remote.consents.get(purpose), person.consents.get(purpose)
-    clock = reading.said_at if reading.has_clock else None
-    window = world.hub.echo_window
-    key = f"consent:{purpose}"
-    if base == "granted" or merge.in_flight(remote, key, "granted", now=entry.at, window=window, said_at=clock):
-        return
-    over = remote.asked.get(purpose)
-    asked = base == "pending" and (over in {"absent", "denied"} or consent.effective(standing) is None)
-    confirmed = report.confirmed or asked
-    remote.consents[purpose] = "granted"
-    remote.asked.pop(purpose, None)
-    if consent.effective(standing) == "granted" and not confirmed:
-        return
-    lifts = consent.report_lifts(
-        reading.connector.consents[purpose].regrant,
-        confirmed=confirmed,
-        said_at=reading.said_at,
-        denial_acked_at=remote.acked_at if base == "denied" else math.inf,  # it was never told of the denial
-    )
-    evidence = {"reported_by": reading.connector.name, "event": entry.id, **report.evidence}
-    row = _row(reading, entry, purpose, "granted", "double" if confirmed else "vendor", evidence, lifts=lifts)
-    after = append(unit, person, row)
-    if after != standing:
-        reading.changes.consents.add(purpose)
-    if after.state == "denied":
-        reading.notes.append(("not-evidenced", f"{purpose} stays denied"))
-        reading.back.consents.add(purpose)
+def _read_again(unit: Unit, reading: Reading, cause: Cause, effects: Effects) -> None:
+    """Let the vendor be asked what it holds of this person now."""
+    if reading.traits.can_fetch and reading.person.email:
+        lane = f"{reading.connector.name}:in"
+        unit.enqueue_state(work(lane, "fetch", reading.person, "", LIVE, cause.chain))
+        effects.lanes.add(lane)
 
 
-def _reported_denial(unit: Unit, reading: Reading, purpose: str, entry: Entry, how: str) -> None:
-    remote, person = reading.remote, reading.person
-    standing = person.consents.get(purpose)
-    known = remote.consents.get(purpose) == "denied"
-    since = reading.has_clock and standing is not None and standing.state != "denied" and reading.said_at > standing.at
-    if known and not since:  # by its own clock it is the person's newest word, whatever the vendor held before
-        return
-    remote.consents[purpose] = "denied"
-    remote.asked.pop(purpose, None)
-    evidence = {"reported_by": reading.connector.name, "event": entry.id, "how": how, **reading.report.evidence}
-    after = append(unit, person, _row(reading, entry, purpose, "denied", "vendor", evidence, lifts=False))
-    if after != standing:
-        reading.changes.consents.add(purpose)
-    if after.state != "denied":
-        reading.notes.append(("conflict", f"{purpose}: a later grant stands"))
-        reading.back.consents.add(purpose)
-
-
-def _row(
-    reading: Reading,
-    entry: Entry,
-    purpose: str,
-    state: str,
-    method: str,
-    evidence: Mapping[str, object],
-    *,
-    lifts: bool,
-) -> LedgerRow:
-    return LedgerRow(
-        person=reading.person.id,
-        purpose=purpose,
-        state=state,  # type: ignore[arg-type]  # both callers pass a literal
-        method=method,
-        source=reading.connector.name,
-        evidence=dict(evidence),
-        said_at=reading.said_at,
-        recorded_at=entry.at,
-        lifts=lifts,
-    )
-
-
-def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, lanes: set[str]) -> None:
-    person, changes = reading.person, reading.changes
+def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: Effects, *, is_former: bool) -> None:
+    person, changes, name = reading.person, reading.changes, reading.connector.name
     unit.save_remote(reading.remote)
     unit.save_person(person)
     for reason, detail in reading.notes:
-        unit.note(cause.note(person, "reported", connector=reading.connector.name, reason=reason, detail=detail))
+        unit.note(cause.note(person, "reported", connector=name, reason=reason, detail=detail))
+    if reading.asks:
+        detail = f"perhaps older than what was sent: {', '.join(sorted(reading.asks))}"
+        unit.note(cause.note(person, "reported", connector=name, reason="unconfirmed", detail=detail))
+        _read_again(unit, reading, cause, effects)
     if not changes and not reading.back:
-        unit.note(cause.note(person, "reported", connector=reading.connector.name, reason="echo"))
+        if not reading.asks and not is_former:
+            unit.note(cause.note(person, "reported", connector=name, reason="echo"))
+        effects.lanes.add(name)
         return
     if changes:
         detail = ", ".join(sorted(changes.fields | changes.audiences | changes.consents))
-        unit.note(cause.note(person, "merged", connector=reading.connector.name, detail=detail))
+        unit.note(cause.note(person, "merged", connector=name, detail=detail))
     if cause.parked:
-        skip(unit, cause, person, reading.connector.name, "loop", f"{cause.hops} hops from {cause.root}")
-    fan_out(unit, world, person, changes, cause, lanes, back=reading.back)
-
-
-def _policy(connector: ConnectorConfig, name: str) -> Conflict:
-    if isinstance(connector.conflict, dict):
-        return connector.conflict.get(name, "newest")
-    return connector.conflict
+        skip(unit, cause, person, name, "loop", f"{cause.hops} hops from {cause.root}")
+        effects.alerts[f"loop:{name}"] = (
+            f"what {name} reports of {person.name} has gone round {cause.hops} times, more than hub.max_hops allows; it is kept "
+            f"and not passed on. `esplanade queue --state parked` shows it; root event {cause.root}"
+        )
+    fan_out(unit, world, person, changes, cause, effects, back=reading.back)

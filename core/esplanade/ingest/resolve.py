@@ -1,60 +1,120 @@
-"""Which person an event is about: by address, by earlier address, by the CDP's id, by a vendor's id."""
+"""Which person an event is about: by address, by earlier address, by the CDP's id. Two people who turn out to be one are merged."""
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from esplanade.errors import EventError
-from esplanade.records import Person
+from esplanade.errors import EsplanadeError, EventError
+from esplanade.records import Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync.identity import Address, normalise
 
-
-class Resolved(Struct, kw_only=True):
-    """The person, and how this event changed who they are. ``conflict`` says why it may not be applied."""
-
-    person: Person
-    created: bool = False
-    renamed: bool = False
-    conflict: str | None = None
-    other: Person | None = None
-    """Who else holds the earlier address. People are not merged yet, so both stay as they are."""
+from .changes import Cause, Changes
+from .merging import join_contacts, merge
+from .world import World
 
 
-def resolve(
-    unit: Unit, *, email: str | None, cdp_id: str | None = None, previous_email: str | None = None, now: float
-) -> Resolved:
-    """Find or make the person of an event. The caller saves them. Raises EventError for an address that is none."""
-    address = normalise(email) if email else None
-    if address is None and cdp_id is None:
-        raise EventError("$.email", "an event needs an email or an id")
-    by_email = unit.person_by_email(address.key) if address else None
-    by_id = unit.person_by_cdp_id(cdp_id) if cdp_id is not None else None
-    by_previous = unit.person_by_email(normalise(previous_email).key) if previous_email else None
-    person = by_email or by_id or by_previous
-    if person is None:
-        person = unit.add_person(address.given if address else "", address.key if address else "", cdp_id, now)
-        return Resolved(person=person, created=True)
-    if by_email and by_id and by_email.id != by_id.id:
-        return Resolved(person=by_email, conflict="the address and the id belong to two different people")
-    if cdp_id is not None and person.cdp_id not in {None, cdp_id}:
-        return Resolved(person=person, conflict="the address belongs to somebody with another id")
-    other = by_previous if by_previous is not None and by_previous.id != person.id else None
-    if other is not None and other.cdp_id is not None and (cdp_id or person.cdp_id) not in {None, other.cdp_id}:
-        return Resolved(person=person, conflict="the address and the earlier one belong to people with different ids")
-    person.cdp_id = person.cdp_id or cdp_id
-    moves = by_email is None or (previous_email is not None and normalise(previous_email).key == person.email_key)
-    renamed = address is not None and moves and rename(unit, person, address)
-    return Resolved(person=person, renamed=renamed, other=other)
+class IdentityConflict(EsplanadeError):
+    """An event speaks of people with different CDP ids as of one: nobody is merged, and the event is kept for a human."""
+
+    def __init__(self, why: str, people: list[Person]) -> None:
+        self.people = people
+        super().__init__(why)
 
 
-def rename(unit: Unit, person: Person, address: Address) -> bool:
-    """Give a person another current address, and keep the old one as a way to find them. False when it is the same."""
+class Identifiers(Struct, frozen=True, kw_only=True):
+    """Everything by which an event names its person. Raises EventError for an address that is none."""
+
+    address: Address | None
+    previous: Address | None = None
+    cdp_id: str | None = None
+
+    @classmethod
+    def of(cls, email: str | None, cdp_id: str | None = None, previous_email: str | None = None) -> Identifiers:
+        """What an event gives."""
+        address = normalise(email) if email else None
+        if address is None and cdp_id is None:
+            raise EventError("$.email", "an event needs an email or an id")
+        return cls(address=address, previous=normalise(previous_email) if previous_email else None, cdp_id=cdp_id)
+
+
+def resolve(unit: Unit, world: World, cause: Cause, named: Identifiers, said_at: float) -> tuple[Person, Changes]:
+    """Find, merge or make the person of an event, and what that changed about them. The caller saves them.
+
+    Raises IdentityConflict for people with different CDP ids.
+    """
+    people = _known(unit, named)
+    if not people:
+        return _make(unit, named, said_at, cause.now), Changes(created=True)
+    person, changes = people[0], Changes()
+    if len({*(each.cdp_id for each in people), named.cdp_id} - {None}) > 1:
+        raise IdentityConflict(_conflict(people, named), people)
+    remotes = list[Remote]()
+    for other in people[1:]:
+        merged = merge(unit, world, person, other, cause)
+        person, changes = merged.person, merged.changes
+        remotes += merged.remotes
+    person.cdp_id = person.cdp_id or named.cdp_id
+    if named.address is not None:
+        stated = named.previous is not None or named.cdp_id is not None
+        changes.renamed |= state_address(unit, person, named.address, said_at if stated else None)
+    if named.previous is not None:
+        _remember(unit, person, named.previous)
+    join_contacts(unit, world, person, remotes, cause)
+    return person, changes
+
+
+def state_address(unit: Unit, person: Person, address: Address, said_at: float | None) -> bool:
+    """Take an address as the person's current one, unless that was stated later; ``said_at`` None: it is only mentioned.
+
+    The old address stays a way to find them. True when the current address is another one now.
+    """
+    if not person.email_key:
+        person.email, person.email_key, person.email_at = address.given, address.key, said_at or 0.0
+        unit.add_email(person.id, address.key)
+        return True
     if person.email_key == address.key:
+        person.email_at = max(person.email_at, said_at or 0.0)
+        return False
+    if said_at is None or said_at < person.email_at:
+        _remember(unit, person, address)
         return False
     person.emails = [old for old in person.emails if normalise(old).key not in {person.email_key, address.key}]
-    if person.email:
-        person.emails.append(person.email)
-    person.email, person.email_key = address.given, address.key
+    person.emails.append(person.email)
+    person.email, person.email_key, person.email_at = address.given, address.key, said_at
     unit.add_email(person.id, address.key)
     return True
+
+
+def _known(unit: Unit, named: Identifiers) -> list[Person]:
+    found = [
+        unit.person_by_cdp_id(named.cdp_id) if named.cdp_id is not None else None,
+        unit.person_by_email(named.address.key) if named.address else None,
+        unit.person_by_email(named.previous.key) if named.previous else None,
+    ]
+    return list({person.id: person for person in found if person is not None}.values())
+
+
+def _make(unit: Unit, named: Identifiers, said_at: float, now: float) -> Person:
+    given, key = (named.address.given, named.address.key) if named.address else ("", "")
+    person = unit.add_person(given, key, named.cdp_id, now)
+    if named.cdp_id is not None or named.previous is not None:
+        person.email_at = said_at
+    if named.previous is not None:
+        _remember(unit, person, named.previous)
+    return person
+
+
+def _remember(unit: Unit, person: Person, address: Address) -> None:
+    """Let an earlier address find the person."""
+    if address.key != person.email_key and all(normalise(old).key != address.key for old in person.emails):
+        person.emails.insert(0, address.given)
+        unit.add_email(person.id, address.key)
+
+
+def _conflict(people: list[Person], named: Identifiers) -> str:
+    if len(people) == 1:
+        return "the address belongs to somebody with another id"
+    if named.previous is not None and len({person.cdp_id for person in people}) > 1:
+        return "the address and the earlier one belong to people with different ids"
+    return "the address and the id belong to two different people"

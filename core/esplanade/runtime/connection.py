@@ -71,7 +71,13 @@ class Connection:
     """A connector that runs. Made by ``open``."""
 
     def __init__(
-        self, config: ConnectorConfig, plugin: Connector[Any], session: Session, ctx: Context, twin: Twin[Any] | None
+        self,
+        config: ConnectorConfig,
+        plugin: Connector[Any],
+        session: Session,
+        ctx: Context,
+        twin: Twin[Any] | None,
+        traits: Traits,
     ) -> None:
         self.config = config
         self.plugin = plugin
@@ -80,7 +86,7 @@ class Connection:
         self.methods = methods_of(type(plugin))
         self.lanes: list[Lane] = []
         self.puller: Puller | None = None
-        self.traits = Traits()
+        self.traits = traits
         self._session = session
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -124,8 +130,7 @@ class Connection:
             language=shared.hub.language,
             timezone=shared.hub.timezone,
         )
-        connection = cls(config, instance, session, ctx, twin)
-        connection.traits = traits
+        connection = cls(config, instance, session, ctx, twin, traits)
         connection._prepare(shared, log)
         return connection
 
@@ -144,6 +149,7 @@ class Connection:
             self.config,
             hook=shared.registry.hook(self.config.name, "on_inbound_webhook"),
             verify=self.plugin.verify if "verify" in self.methods else None,
+            fetch=self.plugin.fetch if self.traits.can_fetch else None,
             ctx=self.ctx,
             clock=shared.clock,
             rng=shared.rng,
@@ -160,6 +166,7 @@ class Connection:
                     breaker=Breaker(self.config.breaker),
                     on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
                     on_journalled=shared.on_journalled,
+                    alert=shared.alert,
                 )
             )
         if "pull" in self.methods or "fetch" in self.methods:

@@ -54,7 +54,8 @@ def desired_consent(person: Person, connector: ConnectorConfig, purpose: str) ->
         return None
     if standing.state == "pending" and target.asks_to_confirm():
         return "pending"
-    return effective(standing)
+    held = effective(standing)
+    return None if held == "granted" and purpose in person.doubted else held
 
 
 def touches(connector: ConnectorConfig, fields: Iterable[str], audiences: Iterable[str]) -> bool:

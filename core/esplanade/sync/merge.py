@@ -6,19 +6,28 @@ delivery = desired - base        remote change = reported - base        equal: a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct, field
 
 from esplanade.config.model import Conflict
-from esplanade.model import Value
+from esplanade.connector import Traits
+from esplanade.model import Alters, FieldType, Value
 from esplanade.records import Clocked, Remote
 
+from .alike import alike, held
 from .identity import same_address
 
-Verdict = Literal["echo", "same", "take", "keep", "cut"]
-"""What becomes of one reported value: our own write come back; equal to the hub's; a change to take over; older or outvoted, so the
-hub's stands; or the vendor refused or cut what it was sent."""
+Verdict = Literal["echo", "same", "take", "keep", "cut", "ask", "returned"]
+"""What becomes of one reported value.
+
+``echo``: our own write come back. ``same``: equal to the hub's. ``take``: a change to take over. ``keep``: older or outvoted,
+the hub's stands. ``cut``: the vendor refused or cut what it was sent. ``ask``: perhaps from before our last write, so the
+vendor must be asked. ``returned``: an echo of a write that was replaced since, or a true return to its value: the same.
+"""
+
+_NONE: Mapping[FieldType, Alters] = MappingProxyType({})
 
 KEEP_SENT = 8
 
@@ -39,11 +48,9 @@ class Delta(Struct, frozen=True, kw_only=True):
         return not (self.changed or self.cleared or self.add or self.remove or self.renamed_from)
 
 
-def same(one: Value, other: Value) -> bool:
-    """Whether two values mean the same at a vendor: nothing is like empty, and a number is like its text."""
-    if one == other:
-        return True
-    return _text(one) == _text(other)
+def is_empty(value: Value) -> bool:
+    """Whether a value says that there is none."""
+    return value is None or value in ("", [], [""])
 
 
 def delta(
@@ -51,28 +58,52 @@ def delta(
     desired: Mapping[str, Value],
     audiences: Mapping[str, bool],
     remote: Remote | None,
+    traits: Traits,
 ) -> Delta:
     """What must be sent so that the vendor holds what the hub holds. Values it refused before are left out."""
+    alters = traits.alters
     base: Mapping[str, Value] = remote.fields if remote else {}
     unknown = remote.unknown if remote else False
     rejected: Mapping[str, Value] = remote.rejected if remote else {}
     wanted = {name: value for name, value in desired.items() if not _is_rejected(rejected, name, value)}
-    differing = [name for name, value in wanted.items() if unknown or not same(value, base.get(name))]
-    renamed = remote is not None and remote.email is not None and not same_address(remote.email, person_email)
+    differing = [name for name, value in wanted.items() if unknown or not alike(value, base.get(name), alters)]
     held: Mapping[str, bool] = remote.audiences if remote else {}
     owned = remote.owned if remote else []
     leaving = [
         name for name, member in audiences.items() if not member and (held.get(name) or (unknown and name in owned))
     ]
     return Delta(
-        changed={name: wanted[name] for name in differing if not same(wanted[name], None)},
-        cleared=[name for name in differing if same(wanted[name], None) and name in base],
-        desired={name: value for name, value in wanted.items() if not same(value, None)},
+        changed={name: wanted[name] for name in differing if not is_empty(wanted[name])},
+        cleared=[name for name in differing if is_empty(wanted[name]) and name in base],
+        desired={name: value for name, value in wanted.items() if not is_empty(value)},
         add=[name for name, member in audiences.items() if member and (unknown or not held.get(name))],
         remove=[name for name in leaving if name in owned],
         not_owned=[name for name in leaving if name not in owned],
-        renamed_from=remote.email if renamed and remote else None,
+        renamed_from=_renamed_from(person_email, remote, traits),
     )
+
+
+def _renamed_from(email: str, remote: Remote | None, traits: Traits) -> str | None:
+    if remote is None:
+        return None
+    if remote.email is not None and not same_address(remote.email, email):
+        return remote.email
+    if traits.address_change == "merge" and remote.former:
+        return remote.former[0].email
+    return None
+
+
+class Telling(Struct, frozen=True, kw_only=True):
+    """When a vendor said something, and how sure it is that it still holds."""
+
+    now: float
+    window: float
+    """How long a value that we sent may come back."""
+    at: float
+    """The vendor's own clock for it; where it has none, when it was read."""
+    has_clock: bool
+    fresh: bool
+    """The vendor was asked, after its last acknowledgement: this is what it holds, not what it held once."""
 
 
 def judge(
@@ -81,38 +112,55 @@ def judge(
     key: str,
     remote: Remote,
     hub: Clocked | None,
-    said_at: float,
-    has_clock: bool,
-    now: float,
-    window: float,
+    telling: Telling,
     conflict: Conflict,
+    traits: Traits,
 ) -> Verdict:
-    """What becomes of one reported field. ``key`` names it in the remote; ``said_at`` is the vendor's clock or when it was read."""
+    """What becomes of one reported field. ``key`` names it in the remote."""
+    alters = traits.alters
     known = key in remote.fields and not remote.unknown
-    if known and same(reported, remote.fields[key]):
+    if known and alike(reported, remote.fields[key], alters):
         return "echo"
-    if in_flight(remote, f"field:{key}", reported, now=now, window=window, said_at=said_at if has_clock else None):
-        return "echo"
-    if _was_cut(reported, remote, key):
+    if (sent := echoed(remote, f"field:{key}", reported, telling, alters)) is not None:
+        return "echo" if sent.at > remote.acked_at else "returned"
+    if _was_cut(reported, remote, key, alters):
         return "cut"
+    if hub is not None and alike(reported, hub.value, alters):
+        return "same"
+    if is_perhaps_older(remote, f"field:{key}", telling):
+        if traits.can_fetch:
+            return "ask"
+        if telling.has_clock:
+            return "keep"
     if hub is None:
         return "take"
-    if same(reported, hub.value):
-        return "same"
-    both_changed = not known or not same(hub.value, remote.fields[key])
+    both_changed = not known or not alike(hub.value, remote.fields[key], alters)
     if both_changed and conflict != "newest":
         return "take" if conflict == "esp" else "keep"
-    if not known and not has_clock:
+    if not known and not telling.has_clock:
         return "keep"  # no base and no clock: nothing shows that the vendor's value is a change
-    return "take" if said_at > hub.at else "keep"
+    return "take" if telling.at > hub.at else "keep"
 
 
-def in_flight(remote: Remote, key: str, reported: Value, *, now: float, window: float, said_at: float | None) -> bool:
-    """Whether a report repeats what was sent within the window, and its own clock, if any, does not say otherwise."""
-    for sent in remote.sent.get(key, ()):
-        if now - sent.at <= window and same(sent.value, reported) and (said_at is None or said_at <= sent.at):
-            return True
-    return False
+def echoed(
+    remote: Remote, key: str, reported: Value, telling: Telling, alters: Mapping[FieldType, Alters] = _NONE
+) -> Clocked | None:
+    """The write of ours that a report repeats, if it is within the window and the report's own clock does not say otherwise."""
+    if telling.fresh:
+        return None
+    for sent in reversed(remote.sent.get(key, ())):
+        in_time = telling.now - sent.at <= telling.window and not (telling.has_clock and telling.at > sent.at)
+        if in_time and alike(sent.value, reported, alters):
+            return sent
+    return None
+
+
+def is_perhaps_older(remote: Remote, key: str, telling: Telling) -> bool:
+    """Whether we wrote this within the window, and perhaps after what the report tells of."""
+    sent = remote.sent.get(key)
+    if telling.fresh or not sent or telling.now - sent[-1].at > telling.window:
+        return False
+    return not (telling.has_clock and telling.at > sent[-1].at)
 
 
 def remember_sent(remote: Remote, key: str, value: Value, now: float, window: float) -> None:
@@ -123,36 +171,26 @@ def remember_sent(remote: Remote, key: str, value: Value, now: float, window: fl
         remote.confirmed.remove(key)
 
 
-def confirm(remote: Remote, key: str, reported: Value) -> None:
+def confirm(remote: Remote, key: str, reported: Value, alters: Mapping[FieldType, Alters]) -> None:
     """Note that the vendor reports what it was last sent, so that a shorter value after this is a change, no cut."""
     sent = remote.sent.get(key)
-    if sent and same(sent[-1].value, reported) and key not in remote.confirmed:
+    if sent and alike(sent[-1].value, reported, alters) and key not in remote.confirmed:
         remote.confirmed.append(key)
 
 
-def _was_cut(reported: Value, remote: Remote, key: str) -> bool:
+def _was_cut(reported: Value, remote: Remote, key: str, alters: Mapping[FieldType, Alters]) -> bool:
+    """Whether this is the first report after a write, and holds nothing or only the beginning of what was written."""
     sent = remote.sent.get(f"field:{key}")
     if f"field:{key}" in remote.confirmed or not sent or not isinstance(sent[-1].value, str):
         return False
-    if not same(remote.fields.get(key), sent[-1].value):
+    if not alike(remote.fields.get(key), sent[-1].value, alters):
         return False
-    text = _text(reported)
-    return text != sent[-1].value and sent[-1].value.startswith(text)
+    if is_empty(reported):
+        return True
+    rules = alters.get("text", Alters())
+    return isinstance(reported, str) and held(sent[-1].value, rules).startswith(held(reported, rules))
 
 
 def _is_rejected(rejected: Mapping[str, Value], name: str, value: Value) -> bool:
-    return name in rejected and same(rejected[name], value)
-
-
-def _text(value: Value) -> str:
-    match value:
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
-        case list():
-            return ",".join(_text(item) for item in value)
-        case _:
-            return str(value)
+    """Whether the vendor refused this very value; in another form it may take it."""
+    return name in rejected and type(rejected[name]) is type(value) and rejected[name] == value

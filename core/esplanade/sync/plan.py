@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from esplanade.clock import as_datetime
 from esplanade.config.model import ConnectorConfig
+from esplanade.connector import Traits
 from esplanade.model import (
     AudienceChange,
     ConsentEvent,
@@ -25,6 +26,13 @@ from . import consent, mapping, merge
 Event: TypeAlias = ProfileEvent[Any] | ConsentEvent[Any] | TriggerEvent[Any]
 
 
+class FormerRef(Struct, frozen=True, array_like=True):
+    """Names a former contact in the payload of the delivery that takes it off a list."""
+
+    email: str | None
+    remote_id: str | None
+
+
 class Send(Struct, frozen=True, kw_only=True):
     """Call the plugin with this event; what follows is what the vendor holds once it acknowledges."""
 
@@ -34,6 +42,8 @@ class Send(Struct, frozen=True, kw_only=True):
     joined: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     email: str
+    former: FormerRef | None = None
+    """Not the person's own contact, but this one, which is to leave a list."""
 
 
 class Skip(Struct, frozen=True, kw_only=True):
@@ -51,6 +61,8 @@ class TriggerBody(Struct, kw_only=True, omit_defaults=True):
 
     trigger_id: str
     at: float
+    origin: str = ""
+    """Within whose scope the id counts."""
     language: str | None = None
     expires_at: float | None = None
     data: dict[str, Any] = field(default_factory=dict)
@@ -63,19 +75,23 @@ def plan(
     remote: Remote | None,
     connector: ConnectorConfig,
     *,
-    read_only: frozenset[str],
+    traits: Traits,
     now: float,
     trigger: TriggerBody | None = None,
+    staying: frozenset[str] = frozenset(),
 ) -> Plan:
-    """Compute one delivery from the person's current state and the vendor's base. ``trigger`` belongs to kind trigger."""
+    """Compute one delivery from the person's current state and the vendor's base. ``trigger`` belongs to kind trigger.
+
+    ``staying`` are audiences that the person must not be taken out of just now.
+    """
     match delivery.kind:
         case "profile":
-            return _profile(delivery, person, remote, connector, read_only)
+            return _profile(delivery, person, remote, connector, traits, staying)
         case "consent":
-            return _consent(delivery, person, remote, connector, read_only)
+            return _consent(delivery, person, remote, connector, traits)
         case "trigger":
             assert trigger is not None
-            return _trigger(delivery, person, remote, connector, read_only, now, trigger)
+            return _trigger(delivery, person, remote, connector, traits, now, trigger)
         case _:
             raise ValueError(f"a delivery of kind {delivery.kind} has no plan")
 
@@ -90,12 +106,15 @@ def _profile(
     person: Person,
     remote: Remote | None,
     connector: ConnectorConfig,
-    read_only: frozenset[str],
+    traits: Traits,
+    staying: frozenset[str],
 ) -> Plan:
     if connector.requires and not consent.granted(person, connector.requires):
         return Skip(reason="no-consent", detail=f"requires {connector.requires}")
-    desired = mapping.desired_fields(person, connector, read_only)
-    wanted = merge.delta(person.email, desired, mapping.desired_audiences(person, connector), remote)
+    desired = mapping.desired_fields(person, connector, traits.read_only)
+    memberships = mapping.desired_audiences(person, connector)
+    audiences = {name: member for name, member in memberships.items() if name not in staying}
+    wanted = merge.delta(person.email, desired, audiences, remote, traits)
     known = remote is not None and remote.email is not None
     if known and not delivery.force and wanted.is_empty() and not (remote and remote.unknown):
         return Skip(reason="not-owned" if wanted.not_owned else "unchanged", detail=", ".join(wanted.not_owned))
@@ -126,7 +145,7 @@ def _consent(
     person: Person,
     remote: Remote | None,
     connector: ConnectorConfig,
-    read_only: frozenset[str],
+    traits: Traits,
 ) -> Plan:
     purpose = delivery.subject
     wanted = mapping.desired_consent(person, connector, purpose)
@@ -151,7 +170,7 @@ def _consent(
         target=connector.consents[purpose],
         state=wanted,
         method=standing.method,
-        desired=_present(mapping.desired_fields(person, connector, read_only)),
+        desired=_present(mapping.desired_fields(person, connector, traits.read_only)),
         held=dict(remote.consents) if remote else {},
         said_at=as_datetime(standing.at),
         at=as_datetime(delivery.first_at),
@@ -164,7 +183,7 @@ def _trigger(
     person: Person,
     remote: Remote | None,
     connector: ConnectorConfig,
-    read_only: frozenset[str],
+    traits: Traits,
     now: float,
     body: TriggerBody,
 ) -> Plan:
@@ -187,7 +206,7 @@ def _trigger(
         language=body.language,
         data=body.data,
         products=body.products,
-        desired=_present(mapping.desired_fields(person, connector, read_only)),
+        desired=_present(mapping.desired_fields(person, connector, traits.read_only)),
         expires_at=as_datetime(delivery.expires_at) if delivery.expires_at is not None else None,
         at=as_datetime(body.at),
     )
@@ -204,12 +223,17 @@ def _may_hold(remote: Remote | None, purpose: str) -> bool:
 
 
 def _present(fields: dict[str, Value]) -> dict[str, Value]:
-    return {name: value for name, value in fields.items() if not merge.same(value, None)}
+    return {name: value for name, value in fields.items() if not merge.is_empty(value)}
 
 
 def sent_values(send: Send) -> dict[str, Value]:
     """What leaves with a Send, under the keys by which echoes are told."""
-    values: dict[str, Value] = {f"field:{name}": value for name, value in send.fields.items()}
+    if send.former is not None:
+        return {}
+    event = send.event
+    moved = isinstance(event, ProfileEvent) and event.previous_email is not None
+    values: dict[str, Value] = {"address": event.email} if moved else {}
+    values |= {f"field:{name}": value for name, value in send.fields.items()}
     values.update({f"audience:{name}": True for name in send.joined})
     values.update({f"audience:{name}": False for name in send.left})
     if send.consent is not None:

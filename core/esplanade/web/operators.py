@@ -26,7 +26,7 @@ from esplanade.views import (
 from .access import Doors
 from .api import Events, Sender
 from .body import read_body
-from .port import HubPort
+from .port import Erased, HubPort
 from .problems import Problem, of_store
 
 R = TypeVar("R")
@@ -67,6 +67,7 @@ class Operators:
         return [
             web.get("/v1/connectors", own(self._connectors)),
             web.get("/v1/people/{email}", own(self._person)),
+            web.delete("/v1/people/{email}", own(self._erase)),
             web.get("/v1/people/{email}/explain", own(self._explain)),
             web.get("/v1/deliveries", own(self._deliveries)),
             web.post("/v1/deliveries/replay", own(self._replay)),
@@ -140,6 +141,10 @@ class Operators:
         if wanted.is_empty():
             raise EventError("$", "an empty filter means everything; say which deliveries to send again")
         return _json({"replayed": await self._hub.replay(wanted, force=asked.force)})
+
+    async def _erase(self, request: web.Request) -> web.Response:
+        _query(request)
+        return _found(await self._hub.erase(request.match_info["email"]))
 
     async def _import(self, request: web.Request) -> web.Response:
         sender = Sender(source=IMPORT, kind="profile", may=KINDS, backfill=True, imported=True)
@@ -232,7 +237,7 @@ def _seconds(at: datetime | float | None) -> float | None:
     return at.timestamp() if isinstance(at, datetime) else at
 
 
-def _found(content: dict[str, Any] | None) -> web.Response:
+def _found(content: dict[str, Any] | Erased | None) -> web.Response:
     if content is None:
         raise Problem(404, "nobody is known by this address")
     return _json(content)

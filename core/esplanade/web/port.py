@@ -1,7 +1,7 @@
 """What the web asks of the hub that it serves."""
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct
 
@@ -13,7 +13,7 @@ from esplanade.records import DeliveryFilter
 from esplanade.store.port import Store
 from esplanade.views import ConnectorFacts
 
-__all__ = ["ConnectorFacts", "HubPort", "PullSummary"]
+__all__ = ["Certified", "ConnectorFacts", "Erased", "HubPort", "PullSummary"]
 
 
 class PullSummary(Struct, frozen=True, kw_only=True):
@@ -22,6 +22,24 @@ class PullSummary(Struct, frozen=True, kw_only=True):
     pages: int
     read: int
     changed: int
+
+
+class Certified(Struct, frozen=True, kw_only=True):
+    """What became of an erased person at one connector's vendor, and what a human must still do there."""
+
+    connector: str
+    result: Literal["unsupported", "not-found"]
+    detail: str
+
+
+class Erased(Struct, frozen=True, kw_only=True):
+    """The answer to an erasure. Only here does an address of the person appear once more."""
+
+    person: str
+    erased_at: str
+    certificate: list[Certified]
+    unread: int = 0
+    """Webhooks that wait to be read, speak of the person and of others too, and so were kept."""
 
 
 class HubPort(Protocol):
@@ -72,4 +90,8 @@ class HubPort(Protocol):
         ...
 
     async def check(self, connector: str) -> CheckResult: ...
+    async def erase(self, email: str) -> Erased | None:
+        """Erase who has this address, or had it; None: nobody. Raises EventError for what is no address."""
+        ...
+
     async def replay(self, wanted: DeliveryFilter, *, force: bool) -> int: ...

@@ -6,11 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esplanade.records import Clocked, Remote
-from esplanade.sync.merge import KEEP_SENT, confirm, delta, in_flight, judge, remember_sent, same
+from esplanade.connector import Traits
+from esplanade.model import Alters
+from esplanade.records import Clocked, Contact, Remote
+from esplanade.sync.alike import alike
+from esplanade.sync.merge import KEEP_SENT, Telling, confirm, echoed, is_empty, judge, remember_sent
+from esplanade.sync.merge import delta as full_delta
 
 NOW, WINDOW = 10_000.0, 600.0
 ADA = "ada@example.com"
+PLAIN = Traits()
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
 VALUES = SCALARS | st.lists(st.booleans() | st.integers() | st.text(max_size=3), max_size=3)
@@ -23,45 +28,8 @@ def remote(**known):
     return Remote(person=1, connector="webpower", **{"email": ADA, **known})
 
 
-# When two values are the same.
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (None, ""),
-        (None, []),
-        ("", []),
-        (12, "12"),
-        (12.0, 12),
-        (12.0, "12"),
-        (12.5, "12.5"),
-        (True, "true"),
-        (["a", "b"], "a,b"),
-        ([1, 2], "1,2"),
-        ([1.0], "1"),
-    ],
-)
-def test_the_same_value_in_another_form_is_the_same(one, other):
-    assert same(one, other)
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [("Ada", "ada"), ("Ada", "Ada "), (None, "0"), (None, 0), (False, None), (12, "12.5"), (["a", "b"], ["b", "a"])],
-)
-def test_different_values_are_different(one, other):
-    assert not same(one, other)
-
-
-@given(VALUES)
-def test_every_value_is_like_itself(value):
-    assert same(value, value)
-
-
-@given(VALUES, VALUES)
-def test_likeness_goes_both_ways(one, other):
-    assert same(one, other) is same(other, one)
+def delta(email, desired, audiences, base, traits=PLAIN):
+    return full_delta(email, desired, audiences, base, traits)
 
 
 # What must be sent.
@@ -94,8 +62,8 @@ def test_a_vendor_that_holds_everything_is_sent_nothing(fields):
 @given(FIELDS, FIELDS, MEMBERSHIPS)
 def test_an_unknown_base_equals_nothing(desired, fields, audiences):
     wanted = delta(ADA, desired, audiences, remote(fields=fields, audiences=audiences, unknown=True))
-    assert set(wanted.changed) == {name for name, value in desired.items() if not same(value, None)}
-    assert set(wanted.cleared) == {name for name, value in desired.items() if same(value, None) and name in fields}
+    assert set(wanted.changed) == {name for name, value in desired.items() if not is_empty(value)}
+    assert set(wanted.cleared) == {name for name, value in desired.items() if is_empty(value) and name in fields}
     assert set(wanted.add) == {name for name, member in audiences.items() if member}
 
 
@@ -157,19 +125,23 @@ def test_the_same_address_in_another_form_is_no_rename(held, ours):
 ADA_L = Clocked("Ada L.", 5_000.0)
 
 
-def verdict(reported, base=None, *, hub=ADA_L, at=None, conflict="newest", **known):
+def verdict(
+    reported, base=None, *, hub=ADA_L, at=None, conflict="newest", fresh=False, can_fetch=False, alters=None, **known
+):
     fields = {} if base is None else {"name": base}
     return judge(
         reported,
         key="name",
         remote=remote(**{"fields": fields, **known}),
         hub=hub,
-        said_at=NOW if at is None else at,
-        has_clock=at is not None,
-        now=NOW,
-        window=WINDOW,
+        telling=telling(at=at, fresh=fresh),
         conflict=conflict,
+        traits=Traits(can_fetch=can_fetch, alters={"text": alters} if alters else {}),
     )
+
+
+def telling(now=NOW, *, at=None, fresh=False):
+    return Telling(now=now, window=WINDOW, at=now if at is None else at, has_clock=at is not None, fresh=fresh)
 
 
 def sent(*values):
@@ -199,6 +171,20 @@ JUDGED = {
         "take",
         {"reported": "A.", "base": "Ada", "at": NOW - 1, "sent": sent(("A.", NOW - 5))},
     ),
+    "sent, replaced and acknowledged since": (
+        "returned",
+        {"reported": "A.", "base": "B.", "sent": sent(("A.", NOW - 9), ("B.", NOW - 5)), "acked_at": NOW - 4},
+    ),
+    "sent, replaced, and read anew after the acknowledgement": (
+        "take",
+        {
+            "reported": "A.",
+            "base": "B.",
+            "sent": sent(("A.", NOW - 9), ("B.", NOW - 5)),
+            "acked_at": NOW - 4,
+            "fresh": True,
+        },
+    ),
     "sent at the end of the window": ("echo", {"reported": "A.", "base": "Ada", "sent": sent(("A.", NOW - WINDOW))}),
     "sent before the window": ("take", {"reported": "A.", "base": "Ada", "sent": sent(("A.", NOW - WINDOW - 1))}),
     # what the vendor made of it
@@ -216,6 +202,30 @@ JUDGED = {
     "another value after it was sent": (
         "take",
         {"reported": "Bob", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5))},
+    ),
+    "another value soon after it was sent, where the vendor can be asked": (
+        "ask",
+        {"reported": "Bob", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5)), "can_fetch": True},
+    ),
+    "another value from before it was sent, by the vendor's clock": (
+        "keep",
+        {"reported": "Bob", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5)), "at": NOW - 6},
+    ),
+    "another value after it was sent, by the vendor's clock": (
+        "take",
+        {"reported": "Bob", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5)), "at": NOW - 4, "can_fetch": True},
+    ),
+    "another value, and the vendor was asked": (
+        "take",
+        {"reported": "Bob", "base": "Ada L.", "sent": sent(("Ada L.", NOW - 5)), "fresh": True, "can_fetch": True},
+    ),
+    "another value long after it was sent": (
+        "take",
+        {"reported": "Bob", "base": "Ada L.", "sent": sent(("Ada L.", NOW - WINDOW - 1)), "can_fetch": True},
+    ),
+    "what the vendor is known to make of it": (
+        "echo",
+        {"reported": "ada l", "base": "Ada L.", "alters": Alters(ignores_case=True, max_length=5)},
     ),
     "a number is not cut": (
         "take",
@@ -280,20 +290,35 @@ def test_only_the_last_few_values_are_remembered():
 def test_a_membership_in_flight_is_told_from_one_that_changed_later():
     held = remote()
     remember_sent(held, "audience:vip", True, NOW, WINDOW)
-    assert in_flight(held, "audience:vip", True, now=NOW + 1, window=WINDOW, said_at=None)
-    assert not in_flight(held, "audience:vip", False, now=NOW + 1, window=WINDOW, said_at=None)
-    assert not in_flight(held, "audience:vip", True, now=NOW + 2, window=WINDOW, said_at=NOW + 1)
-    assert not in_flight(held, "audience:staff", True, now=NOW + 1, window=WINDOW, said_at=None)
+    assert echoed(held, "audience:vip", True, telling(NOW + 1)) == Clocked(True, NOW)
+    assert echoed(held, "audience:vip", False, telling(NOW + 1)) is None
+    assert echoed(held, "audience:vip", True, telling(NOW + 2, at=NOW + 1)) is None
+    assert echoed(held, "audience:vip", True, telling(NOW + 2, fresh=True)) is None
+    assert echoed(held, "audience:staff", True, telling(NOW + 1)) is None
 
 
 def test_a_write_counts_as_confirmed_once_it_is_reported_whole_and_until_the_next():
     held = remote()
     remember_sent(held, "field:name", "Ada", NOW, WINDOW)
-    confirm(held, "field:name", "Ad")
+    confirm(held, "field:name", "Ad", {})
     assert held.confirmed == []
-    confirm(held, "field:name", "Ada")
-    confirm(held, "field:name", "Ada")
-    confirm(held, "field:phone", "06")
+    confirm(held, "field:name", "Ada", {})
+    confirm(held, "field:name", "Ada", {})
+    confirm(held, "field:phone", "06", {})
     assert held.confirmed == ["field:name"]
     remember_sent(held, "field:name", "Ada L.", NOW + 1, WINDOW)
     assert held.confirmed == []
+
+
+def test_two_contacts_of_one_person_are_told_of_where_the_vendor_merges_them():
+    base = remote(former=[Contact(email="old@example.com")])
+    assert delta(ADA, {}, {}, base, Traits(address_change="merge")).renamed_from == "old@example.com"
+    assert delta(ADA, {}, {}, base, Traits(address_change="rename")).renamed_from is None
+
+
+@given(FIELDS)
+def test_what_the_vendor_made_of_a_value_is_not_sent_again(fields):
+    alters = {"text": Alters(trim=True, ignores_case=True)}
+    held = {name: value.lower().strip() if isinstance(value, str) else value for name, value in fields.items()}
+    assert all(alike(fields[name], held[name], alters) for name in fields)
+    assert delta(ADA, fields, {}, remote(fields=held), Traits(alters=alters)).is_empty()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import pytest
 
 from esplanade.clock import as_datetime
+from esplanade.connector import Traits
 from esplanade.model import ProductSet, TriggerTarget
 from esplanade.records import Delivery, Remote
 from esplanade.sync.plan import Send, Skip, TriggerBody, is_urgent_denial, plan, sent_values, trigger_target
 
 NOW = 10_000.0
+PLAIN = Traits()
 CART = TriggerBody(
     trigger_id="t-9", at=9_000.0, language="nl", data={"cart": "C-7"}, products=ProductSet(items=[], set="seen")
 )
@@ -24,8 +26,8 @@ def remote(**known):
     return Remote(person=1, connector="webpower", **{"email": "ada@example.com", "remote_id": "9001", **known})
 
 
-def decide(work, person, held, connector, *, read_only=frozenset(), trigger=None):
-    return plan(work, person, held, connector, read_only=read_only, now=NOW, trigger=trigger)
+def decide(work, person, held, connector, *, traits=PLAIN, trigger=None):
+    return plan(work, person, held, connector, traits=traits, now=NOW, trigger=trigger)
 
 
 def skipped(decided):
@@ -105,7 +107,10 @@ def test_a_membership_that_the_hub_does_not_own_stays(connector, person):
 def test_a_read_only_field_is_never_sent(connector, person):
     ada = person(fields={"firstname": "Ada"})
     held = remote(fields={"first_name": "A."})
-    assert skipped(decide(delivery(), ada, held, connector(), read_only=frozenset({"first_name"}))) == ("unchanged", "")
+    assert skipped(decide(delivery(), ada, held, connector(), traits=Traits(read_only=frozenset({"first_name"})))) == (
+        "unchanged",
+        "",
+    )
 
 
 # Requires: fail closed.

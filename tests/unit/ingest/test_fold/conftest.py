@@ -63,7 +63,15 @@ class House:
         self.world = World(hub=hub, connectors={each.name: each for each in connectors})
         self.lanes = set()
         self.intake = Intake(store, clock, wake=lambda: self.fold.wake())
-        self.fold = Fold(store, self.intake, self.world, self.log, on_work=self.lanes.update)
+        self.alerts = []
+        self.fold = Fold(
+            store,
+            self.intake,
+            self.world,
+            self.log,
+            on_work=self.lanes.update,
+            alert=lambda *words: self.alerts.append(words),
+        )
         self._numbers = 0
 
     # What comes in.

@@ -211,13 +211,28 @@ async def test_a_vendor_that_still_has_the_earlier_address_renames_nobody(hub):
     assert (await hub.person()).email == "a@new.example"
 
 
-async def test_an_address_of_somebody_else_is_not_taken(hub):
+async def test_a_contact_that_gets_the_address_of_somebody_else_makes_one_person_of_two(hub):
     await hub.profile("eve@example.com")
     await hub.settle()
     await hub.reports("webpower", remote_id="9001")
     await hub.reports("webpower", "eve@example.com", remote_id="9001")
+    ada = await hub.person()
+    assert ((await hub.person("eve@example.com")).id, ada.email, ada.emails) == (
+        ada.id,
+        "eve@example.com",
+        ["ada@example.com"],
+    )
+
+
+async def test_a_contact_never_takes_the_address_of_somebody_with_another_id(hub):
+    await hub.profile(id="u-1")
+    await hub.profile("eve@example.com", id="u-2")
+    await hub.settle()
+    await hub.reports("webpower", remote_id="9001")
+    await hub.reports("webpower", "eve@example.com", remote_id="9001")
     assert (await hub.person()).email == "ada@example.com"
-    assert (await hub.person("eve@example.com")).id != (await hub.person()).id
+    assert (await hub.person("eve@example.com")).cdp_id == "u-2"
+    assert await hub.parked() == [(":fold", "identity-conflict")]
 
 
 async def test_a_contact_deleted_at_the_vendor_is_written_whole_at_the_next_change(hub):

@@ -1,0 +1,219 @@
+"""Settling outbound work: from the verdict on a call to the base, the queue, the timeline and the attempts."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+import msgspec
+
+from esplanade.config.model import ConnectorConfig
+from esplanade.ingest.retire import chain_of, retire, tell_all
+from esplanade.model import AudienceTarget, Outcome, ProfileEvent
+from esplanade.records import Attempt, ConnectorState, Contact, Delivery, Note, Person, Remote
+from esplanade.store.port import Unit
+from esplanade.sync import contacts
+from esplanade.sync.plan import Send
+
+from .desk import Finished
+from .verdict import Done, Park, Pause, Reject, RetryAt
+
+
+class Settlement:
+    """Writes down what came of one connector's calls. On the writer."""
+
+    def __init__(self, connector: ConnectorConfig) -> None:
+        self.lane = connector.name
+        self._connector = connector
+
+    def settle(self, unit: Unit, one: Finished, now: float) -> None:
+        delivery = unit.delivery(one.work.delivery)
+        if delivery is None or delivery.state != "in_flight":
+            return
+        send, _ = cast("tuple[Send, Delivery]", one.work.job)
+        error: str | None = None
+        label: str
+        match one.verdict:
+            case Done(outcome=outcome):
+                self._acknowledge(unit, delivery, send, outcome, now)
+                self._done(unit, delivery, one.work.rev, outcome, now)
+                label = outcome.status
+            case RetryAt(at=at, error=error, base_unknown=unknown):
+                label = "retried"
+                if delivery.urgency == 0 and delivery.rev != one.work.rev:
+                    at = now  # an opt-out came in meanwhile, which waits only for the call that was under way
+                delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
+                if unknown:
+                    self.lose_base(unit, delivery)
+                unit.save_delivery(delivery)
+                unit.hold_back(self.lane, delivery.person or 0, at, delivery.id)
+                unit.note(self.note(delivery, now, "failed", detail=error))
+            case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
+                label = "rejected" if isinstance(one.verdict, Reject) else "parked"
+                delivery.state = "dead" if isinstance(one.verdict, Reject) else "parked"
+                delivery.reason, delivery.last_error = reason, error
+                self._refused(unit, delivery, send, one.work.rev, now)
+                unit.note(self.note(delivery, now, "failed", reason=reason, detail=error))
+            case Pause(state=state, error=error):
+                label = "paused"
+                delivery.state, delivery.due_at, delivery.last_error = "pending", now, error
+                delivery.attempts -= 1
+                unit.save_delivery(delivery)
+                self._pause(unit, state, error, now)
+        attempt = Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error)
+        unit.add_attempt(attempt)
+        if error is not None:
+            unit.save_connector_state(
+                msgspec.structs.replace(unit.connector_state(self.lane), last_error=error, last_error_at=now)
+            )
+
+    def _acknowledge(self, unit: Unit, delivery: Delivery, send: Send, outcome: Outcome, now: float) -> None:
+        """base := what was acknowledged."""
+        person = unit.person(delivery.person or 0)
+        assert person is not None
+        remote = unit.remote(person.id, self.lane) or Remote(person=person.id, connector=self.lane)
+        held = outcome.status == "delivered" or (
+            outcome.status == "unchanged" and outcome.reason in {None, "unchanged"}
+        )
+        chain = chain_of(delivery, now)
+        contact = self._other_contact(person, remote, send, outcome)
+        if contact is not None:
+            self._count(unit, contact.audiences, send)
+            _hold(contact, send, held=held)
+            unit.save_remote(remote)
+            retire(unit, person, self._connector, contact, chain)
+            return
+        left = _left_behind(remote, send, outcome)
+        remote.remote_id = outcome.remote_id or remote.remote_id
+        if held and delivery.kind == "profile":
+            self._count(unit, remote.owned, send)
+            _hold_profile(remote, send)
+        elif held and delivery.kind == "trigger":
+            remote.email = remote.email or send.email
+        if outcome.acknowledged:
+            remote.fields.update(outcome.acknowledged)
+        if send.consent is not None and (outcome.status != "unchanged" or outcome.reason != "no-consent"):
+            purpose, state = send.consent
+            if state == "pending":
+                remote.asked[purpose] = remote.consents.get(purpose)
+            remote.consents[purpose] = state
+            if state != "denied":
+                remote.email = remote.email or send.email
+        contacts.forget(remote, remote.email, remote.remote_id)
+        remote.acked_at = now
+        unit.save_remote(remote)
+        if left is not None:
+            retire(unit, person, self._connector, left, chain)
+            tell_all(unit, person, self._connector, chain)
+
+    def _count(self, unit: Unit, owned: list[str], send: Send) -> None:
+        """Keep count of the members whom the hub has put into each audience, for the guard."""
+        for name, more in [(name, 1) for name in send.joined] + [(name, -1) for name in send.left]:
+            if (name in owned) == (more < 0):
+                run = unit.audience(self.lane, name)
+                run.members = max(run.members + more, 0)
+                unit.save_audience(self.lane, name, run)
+
+    def _other_contact(self, person: Person, remote: Remote, send: Send, outcome: Outcome) -> Contact | None:
+        """The contact that was written, when it is not the person's own: a former one, or one of somebody merged meanwhile."""
+        if send.former is not None:
+            return contacts.former_of(remote, send.former.email, send.former.remote_id)
+        if send.event.person == person.name:
+            return None
+        return contacts.about(remote, person, send.email, outcome.remote_id or send.event.remote_id)
+
+    def _done(self, unit: Unit, delivery: Delivery, rev: int, outcome: Outcome, now: float) -> None:
+        sent = outcome.status != "unchanged"
+        unit.note(
+            self.note(
+                delivery, now, "sent" if sent else "not-sent", reason=None if sent else outcome.reason or "unchanged"
+            )
+        )
+        if delivery.rev != rev:  # changed while it was being sent: what is due now is computed anew
+            delivery.state, delivery.due_at, delivery.attempts, delivery.force = "pending", now, 0, False
+            unit.save_delivery(delivery)
+            return
+        self.finish(unit, delivery, now, outcome="delivered" if sent else "unchanged")
+
+    def finish(self, unit: Unit, delivery: Delivery, now: float, *, outcome: str) -> None:
+        delivery.state, delivery.outcome, delivery.due_at, delivery.last_error = "done", outcome, now, None
+        unit.save_delivery(delivery)
+        unit.release(self.lane, delivery.person or 0, now)
+
+    def _refused(self, unit: Unit, delivery: Delivery, send: Send, rev: int, now: float) -> None:
+        if delivery.kind == "profile" and delivery.reason == "rejected":
+            remote = unit.remote(delivery.person or 0, self.lane)
+            if remote is not None:
+                remote.rejected.update(send.fields)
+                unit.save_remote(remote)
+        unit.save_delivery(delivery)
+        unit.release(self.lane, delivery.person or 0, now)
+        if delivery.rev != rev and delivery.kind != "trigger":  # something newer came meanwhile and is still to be sent
+            unit.enqueue_state(
+                msgspec.structs.replace(delivery, state="pending", due_at=now, first_at=now, reason=None)
+            )
+
+    def lose_base(self, unit: Unit, delivery: Delivery) -> None:
+        if delivery.kind == "trigger" or delivery.person is None:
+            return
+        remote = unit.remote(delivery.person, self.lane) or Remote(person=delivery.person, connector=self.lane)
+        remote.unknown = True
+        unit.save_remote(remote)
+
+    def _pause(self, unit: Unit, state: Literal["auth", "gone"], error: str, now: float) -> None:
+        held = unit.connector_state(self.lane)
+        if held.state == "ok":
+            unit.save_connector_state(ConnectorState(name=self.lane, state=state, reason=error, since=now))
+
+    def note(
+        self,
+        delivery: Delivery,
+        now: float,
+        what: Literal["sent", "not-sent", "failed"],
+        *,
+        reason: str | None = None,
+        detail: str = "",
+    ) -> Note:
+        return Note(
+            person=delivery.person or 0,
+            at=now,
+            what=what,
+            connector=self.lane,
+            kind=delivery.kind,
+            event_id=delivery.event_id,
+            reason=reason,
+            detail=detail or delivery.subject,
+        )
+
+
+def _hold(contact: Contact, send: Send, *, held: bool) -> None:
+    """Note what a contact that is not the person's own holds now."""
+    if send.consent is not None:
+        purpose, state = send.consent
+        contact.consents[purpose] = state
+        if state != "denied":
+            contact.told.pop(purpose, None)
+    elif held:
+        contact.fields.update(send.fields)
+        contact.audiences = sorted((set(contact.audiences) | set(send.joined)) - set(send.left))
+
+
+def _left_behind(remote: Remote, send: Send, outcome: Outcome) -> Contact | None:
+    """The person's contact until now, when the vendor had another one at the new address and wrote to that."""
+    event = send.event
+    renamed = isinstance(event, ProfileEvent) and event.previous_email is not None
+    if not renamed or None in {outcome.remote_id, remote.remote_id} or outcome.remote_id == remote.remote_id:
+        return None
+    return contacts.part(remote)
+
+
+def _hold_profile(remote: Remote, send: Send) -> None:
+    event = cast("ProfileEvent[AudienceTarget]", send.event)
+    if event.previous_email is not None:
+        contacts.forget(remote, event.previous_email, None)
+    remote.email, remote.unknown = send.email, False
+    remote.fields.update(send.fields)
+    remote.audiences.update(dict.fromkeys(send.joined, True))
+    remote.audiences.update(dict.fromkeys(send.left, False))
+    remote.owned = sorted((set(remote.owned) | set(send.joined)) - set(send.left))
+    for name in send.fields:
+        remote.rejected.pop(name, None)

@@ -1,0 +1,125 @@
+"""What a vendor reports of consent, under the law: an opt-out always counts, a grant as far as ``regrant`` lets it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Literal
+
+from esplanade.records import Entry, LedgerRow
+from esplanade.store.port import Unit
+from esplanade.sync import consent, merge
+
+from . import doubt
+from .consents import append
+from .reading import Reading
+from .world import World
+
+
+def read_consents(unit: Unit, world: World, reading: Reading, entry: Entry) -> None:
+    """Record what a report says of each mapped purpose, and let the law say where the person stands."""
+    for purpose, held in reading.report.consents.items():
+        if purpose not in reading.connector.consents:
+            reading.notes.append(("not-mapped", purpose))
+            continue
+        match held:
+            case "granted":
+                _granted(unit, world, reading, purpose, entry)
+            case "denied":
+                denied(unit, world, reading, purpose, entry, "denied")
+            case "absent":
+                if reading.remote.consents.get(purpose) == "granted":
+                    denied(unit, world, reading, purpose, entry, "left")
+            case "pending":
+                reading.remote.consents.setdefault(purpose, "pending")
+
+
+def denied(
+    unit: Unit,
+    world: World,
+    reading: Reading,
+    purpose: str,
+    entry: Entry,
+    how: Literal["denied", "left", "former"],
+) -> None:
+    """Record a reported opt-out. It counts at once, whatever else may be asked of the vendor first."""
+    remote, person, telling = reading.remote, reading.person, reading.telling
+    standing = person.consents.get(purpose)
+    if how != "former":
+        known = remote.consents.get(purpose) == "denied"
+        since = telling.has_clock and standing is not None and standing.state != "denied" and telling.at > standing.at
+        if known and not since:  # by its own clock it is the person's newest word, whatever the vendor held before
+            return
+        remote.consents[purpose] = "denied"
+        remote.asked.pop(purpose, None)
+    evidence = {"reported_by": reading.connector.name, "event": entry.id, "how": how, **reading.report.evidence}
+    after = append(unit, world, person, _row(reading, entry, purpose, "denied", "vendor", evidence, lifts=False))
+    if after != standing:
+        reading.changes.consents.add(purpose)
+    if after.state != "denied":
+        reading.notes.append(("conflict", f"{purpose}: a later grant stands"))
+        reading.back.consents.add(purpose)
+
+
+def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: Entry) -> None:
+    remote, person, report, telling = reading.remote, reading.person, reading.report, reading.telling
+    base, standing = remote.consents.get(purpose), person.consents.get(purpose)
+    key = f"consent:{purpose}"
+    if purpose in person.doubted:  # the vendor lists them again, so whoever was not told of their consent is told now
+        doubt.settle(unit, person, purpose, entry.at)
+        reading.changes.consents.add(purpose)
+    if base == "granted" and not remote.unknown:
+        return
+    sent = merge.echoed(remote, key, "granted", telling)
+    if sent is not None and sent.at > remote.acked_at:
+        return
+    in_doubt = sent is not None or merge.is_perhaps_older(remote, key, telling)
+    if in_doubt and reading.traits.can_fetch and not report.confirmed:
+        reading.asks.add(purpose)
+        return
+    if sent is not None:
+        return
+    over = remote.asked.get(purpose)
+    asked = base == "pending" and (over in {"absent", "denied"} or consent.effective(standing) is None)
+    confirmed = report.confirmed or asked
+    remote.consents[purpose] = "granted"
+    remote.asked.pop(purpose, None)
+    if consent.effective(standing) == "granted" and not confirmed:
+        return
+    lifts = consent.report_lifts(
+        reading.connector.consents[purpose].regrant,
+        confirmed=confirmed,
+        said_at=telling.at,
+        denial_acked_at=remote.acked_at if base == "denied" else math.inf,  # it was never told of the denial
+    )
+    evidence = {"reported_by": reading.connector.name, "event": entry.id, **report.evidence}
+    row = _row(reading, entry, purpose, "granted", "double" if confirmed else "vendor", evidence, lifts=lifts)
+    after = append(unit, world, person, row)
+    if after != standing:
+        reading.changes.consents.add(purpose)
+    if after.state == "denied":
+        reading.notes.append(("not-evidenced", f"{purpose} stays denied"))
+        reading.back.consents.add(purpose)
+
+
+def _row(
+    reading: Reading,
+    entry: Entry,
+    purpose: str,
+    state: Literal["granted", "denied"],
+    method: str,
+    evidence: Mapping[str, object],
+    *,
+    lifts: bool,
+) -> LedgerRow:
+    return LedgerRow(
+        person=reading.person.id,
+        purpose=purpose,
+        state=state,
+        method=method,
+        source=reading.connector.name,
+        evidence=dict(evidence),
+        said_at=reading.telling.at,
+        recorded_at=entry.at,
+        lifts=lifts,
+    )

@@ -1,0 +1,130 @@
+"""Which of a vendor's contacts a person is: the one at their current address, and former ones, which are to leave every list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from esplanade.config.model import ConnectorConfig
+from esplanade.connector import Traits
+from esplanade.records import Contact, Person, Remote
+
+from .identity import same_address
+
+KEPT = 20
+"""So many former contacts are remembered, so that a late word about one is not taken for the person's own contact."""
+
+
+def is_known(remote: Remote | None) -> bool:
+    """Whether the vendor has a contact of this person, as far as the hub knows."""
+    return remote is not None and (remote.email is not None or remote.unknown or bool(remote.consents))
+
+
+def can_move(connector: ConnectorConfig, traits: Traits) -> bool:
+    """Whether the contact itself goes along to a new address."""
+    return traits.address_change != "new-contact" and "profile" in connector.receives
+
+
+def part(remote: Remote) -> Contact | None:
+    """Make the person's contact a former one, so that the next write makes or finds another. None: there was none."""
+    if remote.email is None and remote.remote_id is None:
+        return None
+    contact = Contact(
+        email=remote.email,
+        remote_id=remote.remote_id,
+        fields=remote.fields,
+        consents=remote.consents,
+        audiences=remote.owned,
+    )
+    remote.former = [*remote.former, contact][-KEPT:]
+    remote.email, remote.remote_id = None, None
+    remote.fields, remote.consents, remote.audiences, remote.owned = {}, {}, {}, []
+    remote.sent, remote.confirmed, remote.asked, remote.rejected = {}, [], {}, {}
+    return contact
+
+
+def join(kept: Remote, other: Remote, person: Person) -> list[Contact]:
+    """Bring what a vendor holds of two people who are one into ``kept``; the former contacts to take off the lists.
+
+    The contact at the person's current address is theirs; else the one that ``kept`` has.
+    """
+    if not is_known(kept) or (_is_at(other, person) and not _is_at(kept, person)):
+        mine, theirs = other, kept
+    else:
+        mine, theirs = kept, other
+    found = [*kept.former, *other.former]
+    parted = part(theirs)
+    for name in ("remote_id", "email", "unknown", "fields", "consents", "audiences", "owned", "sent", "confirmed"):
+        setattr(kept, name, getattr(mine, name))
+    for name in ("asked", "rejected", "acked_at"):
+        setattr(kept, name, getattr(mine, name))
+    same = parted is not None and (parted.remote_id or parted.email) == (kept.remote_id or kept.email)
+    kept.former = [*found, *([parted] if parted is not None and not same else [])][-KEPT:]
+    return kept.former
+
+
+def former_of(remote: Remote, email: str | None, remote_id: str | None) -> Contact | None:
+    """The former contact that goes by this id, or by this address."""
+    by_id = (each for each in remote.former if remote_id is not None and each.remote_id == remote_id)
+    by_address = (each for each in remote.former if email is not None and _is_same(each.email, email))
+    return next(by_id, None) or next((each for each in by_address if not (each.remote_id and remote_id)), None)
+
+
+def forget(remote: Remote, email: str | None, remote_id: str | None) -> None:
+    """Drop the former contact that turned out to be the present one, or that the vendor has merged into it."""
+    contact = former_of(remote, email, remote_id)
+    if contact is not None:
+        remote.former.remove(contact)
+
+
+def about(
+    remote: Remote, person: Person, email: str | None, remote_id: str | None, previous_email: str | None = None
+) -> Contact | None:
+    """The former contact that a vendor's word is about; None: it is about the person's own.
+
+    A contact that the hub did not know becomes the person's own if it is the one at their current address, and a former one
+    if it has an earlier address while the person's own is known.
+    """
+    own_id, own = remote.remote_id, remote.email
+    if remote_id is not None and remote_id == own_id:
+        return None
+    if previous_email is not None and _is_same(own, previous_email):
+        return None  # the vendor itself says that the person's contact has moved
+    current = email is not None and _is_same(email, person.email)
+    found = former_of(remote, email, remote_id)
+    if own is None and own_id is None:
+        return None if found is None or current else found
+    if current:
+        if not _is_same(own, person.email) and (remote_id is not None or own_id is None or found is not None):
+            part(remote)
+        if found is not None:
+            remote.former.remove(found)
+        return None
+    if found is not None:
+        return found
+    if email is None or _is_same(own, email):
+        return None
+    if remote_id is None or own_id is None:
+        return _stranger(remote, email, remote_id) if _is_earlier(person, email) else None
+    return _stranger(remote, email, remote_id)
+
+
+def _stranger(remote: Remote, email: str, remote_id: str | None) -> Contact:
+    contact = Contact(email=email, remote_id=remote_id)
+    remote.former = [*remote.former, contact][-KEPT:]
+    return contact
+
+
+def _is_at(remote: Remote, person: Person) -> bool:
+    return _is_same(remote.email, person.email)
+
+
+def _is_earlier(person: Person, email: str) -> bool:
+    return _any_same(person.emails, email)
+
+
+def _any_same(addresses: Iterable[str], email: str) -> bool:
+    return any(_is_same(each, email) for each in addresses)
+
+
+def _is_same(one: str | None, other: str | None) -> bool:
+    return one is not None and other is not None and same_address(one, other)

@@ -1,0 +1,175 @@
+"""Any ring or mesh of connectors goes quiet, agrees, and keeps every opt-out, whatever order things arrive in."""
+
+from __future__ import annotations
+
+import os
+
+from hypothesis import HealthCheck, given, settings
+
+from esplanade.sync import consent, mapping
+from esplanade.sync.alike import alike
+
+from .inputs import CAUSES, DONE, SAID, STRENGTHENS, WENT, WRONG, dens, meshes, purpose, steps, take, who
+from .mesh import Mesh
+
+LONG = os.environ.get("ESPLANADE_PROFILE") == "long"
+any_mesh = settings(
+    max_examples=5_000 if LONG else 60,
+    derandomize=not LONG,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def differences(mesh):
+    """Where a vendor does not hold what the hub holds, and nothing says why."""
+    return [
+        (person.name, name, what, wanted, held)
+        for person in mesh.people()
+        for name in mesh.vendors
+        for what, wanted, held in [*fields(mesh, person, name), *audiences(mesh, person, name), *consents(mesh, person, name)]
+    ]
+
+
+def fields(mesh, person, name):
+    config, vendor, remote = mesh.world.connectors[name], mesh.vendors[name], mesh.remote(person, name)
+    contact = mesh.contact(person, name)
+    kept = contact.fields if contact else {}
+    for field, wanted in mapping.desired_fields(person, config, frozenset()).items():
+        refused = field in remote.rejected and alike(remote.rejected[field], wanted, vendor.alters)
+        if not refused and not alike(vendor.keeps(field, wanted), kept.get(field), vendor.alters):
+            yield field, wanted, kept.get(field)
+
+
+def audiences(mesh, person, name):
+    contact, remote = mesh.contact(person, name), mesh.remote(person, name)
+    members = contact.audiences if contact else set()
+    for audience, wanted in mapping.desired_audiences(person, mesh.world.connectors[name]).items():
+        foreign = not wanted and contact is not None and audience not in remote.owned
+        if wanted != (audience in members) and not foreign:
+            yield audience, wanted, audience in members
+
+
+def consents(mesh, person, name):
+    contact = mesh.contact(person, name)
+    for purpose in mesh.world.connectors[name].consents:
+        standing = person.consents.get(purpose)
+        if standing is not None and standing.state == "pending":
+            continue  # a vendor may go on claiming a grant of its own; the hub neither believes it nor calls it a denial
+        state = consent.effective(standing)
+        held = contact.consents.get(purpose, "absent") if contact else "absent"
+        if (held == "granted") != (state == "granted"):
+            yield purpose, state, held
+
+
+def live(mesh, some):
+    """Do the steps; returns how many of them may cause writes, each as often as it may."""
+    causes = 0
+    for one in some:
+        causes += reach(mesh, one)
+        take(mesh, one)
+    return causes
+
+
+def reach(mesh, step):
+    """How many changes a step can bring about: one, but for a vendor that tells of all its contacts once more."""
+    kind, *rest = step
+    if kind in {"tell all", "pull"}:
+        names = list(mesh.vendors)
+        return len(mesh.vendors[names[rest[0] % len(names)]].contacts)
+    return kind in CAUSES
+
+
+@any_mesh
+@given(meshes, steps(SAID, DONE, WENT, WRONG, most=25))
+def test_after_any_input_the_mesh_goes_quiet_and_agrees(sites, some):
+    mesh = Mesh(sites)
+    live(mesh, some)
+    mesh.settles()
+    mesh.days_pass(2)
+    assert differences(mesh) == []
+    assert mesh.queue("pending", "in_flight") == []
+
+
+@any_mesh
+@given(meshes, steps(SAID, DONE, WENT, WRONG, most=25))
+def test_what_is_told_again_once_all_is_quiet_causes_no_write(sites, some):
+    mesh = Mesh(sites)
+    live(mesh, some)
+    mesh.settles()
+    mesh.days_pass(2)
+    before = mesh.writes
+    mesh.tells_all_again()
+    assert mesh.writes == before
+
+
+@any_mesh
+@given(meshes, steps(SAID, DONE, WENT, WRONG, most=25))
+def test_each_input_causes_at_most_one_profile_and_one_write_of_each_purpose_at_each_vendor(sites, some):
+    mesh = Mesh(sites)
+    causes = live(mesh, some)
+    mesh.settles()
+    assert mesh.writes <= causes * sum(1 + len(site.purposes) for site in mesh.sites.values())
+
+
+@any_mesh
+@given(
+    meshes,
+    steps(SAID, DONE, WENT, WRONG, most=15),
+    who,
+    purpose,
+    steps(SAID, DONE, WENT, WRONG, most=15, without=STRENGTHENS),
+)
+def test_an_opt_out_outlives_everything_but_a_later_proven_grant(sites, before, email, about, after):
+    mesh = Mesh(sites)
+    live(mesh, before)
+    mesh.says("consent", {"email": email, "purpose": about, "state": "denied"})
+    live(mesh, after)
+    mesh.settles()
+    mesh.days_pass(2)
+    assert mesh.person(email).consents[about].state == "denied"
+    assert "granted" not in {vendor.holds_consent(email, about) for vendor in mesh.vendors.values()}
+
+
+@any_mesh
+@given(meshes, steps(SAID, DONE, WENT, WRONG, most=25))
+def test_members_whom_others_added_stay_on_their_lists(sites, some):
+    mesh = Mesh(sites)
+    live(mesh, some)
+    mesh.settles()
+    mesh.days_pass(2)
+    assert [vendor.robbed for vendor in mesh.vendors.values() if vendor.robbed] == []
+
+
+@any_mesh
+@given(meshes, steps(SAID, DONE, WENT, WRONG, most=25))
+def test_only_a_source_has_a_mail_sent_and_only_once(sites, some):
+    mesh = Mesh(sites)
+    live(mesh, some)
+    mesh.settles()
+    mesh.days_pass(2)
+    for vendor in mesh.vendors.values():
+        assert len(set(vendor.mails)) == len(vendor.mails) <= mesh.triggers
+
+
+@any_mesh
+@given(dens, steps(SAID, DONE, WENT, most=10))
+def test_a_chain_among_vendors_that_lie_ends_and_is_told(sites, some):
+    mesh = Mesh(sites)
+    live(mesh, some)
+    mesh.settles()
+    most = (mesh.world.hub.max_hops + 1) * sum(1 + len(site.purposes) for site in mesh.sites.values())
+    assert max(mesh.chains.values(), default=0) <= most
+    assert any(key.startswith("loop:") for key, _ in mesh.alerts) == any(one.reason == "loop" for one in mesh.queue("parked"))
+
+
+@any_mesh
+@given(dens, steps(SAID, DONE, WENT, most=10), who)
+def test_an_opt_out_gets_through_to_honest_vendors_among_those_that_lie(sites, some, email):
+    mesh = Mesh(sites)
+    live(mesh, some)
+    mesh.says("consent", {"email": email, "purpose": "newsletter", "state": "denied"})
+    mesh.settles()
+    honest = [vendor for vendor in mesh.vendors.values() if vendor.habits.lie != "flips"]
+    assert "granted" not in {vendor.holds_consent(email, "newsletter") for vendor in honest}

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import aiohttp
 import msgspec
+from tests.bench import fold
 from tests.e2e.processes import free_port, start_hub
 
 from esplanade import runtime
@@ -162,6 +163,12 @@ async def bench() -> None:
     ]
     for what, speed, ratio, of in rows:
         sys.stdout.write(f"{what:55} {speed:10,.0f}/s  {ratio:6.2f} {of}\n")
+    costs = fold.measure()
+    share = costs.changed / (1e6 / single + costs.changed)
+    sys.stdout.write("\nbehind the answer, on the writer's thread:\n")
+    for line in fold.table(costs):
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.write(f"{'the fold, of the time from a request to its fold':60} {share:8.0%}\n")
 
 
 async def _until_listening(port: int) -> None:

@@ -50,7 +50,9 @@ class Delta(Struct, frozen=True, kw_only=True):
 
 def is_empty(value: Value) -> bool:
     """Whether a value says that there is none."""
-    return value is None or value in ("", [], [""])
+    if isinstance(value, str):
+        return not value
+    return value is None or (isinstance(value, list) and all(item == "" for item in value))
 
 
 def delta(

@@ -16,7 +16,7 @@ import msgspec
 from esplanade.config.model import ConnectorConfig, Hub
 from esplanade.connector import Traits
 from esplanade.ingest.changes import Effects
-from esplanade.ingest.fold import fold_entry
+from esplanade.ingest.entries import fold_entry
 from esplanade.ingest.shapes import ReportIn
 from esplanade.ingest.world import World
 from esplanade.model import AudienceTarget, ConsentTarget

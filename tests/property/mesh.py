@@ -25,7 +25,7 @@ from esplanade.delivery.outbound import OutboundDesk
 from esplanade.delivery.pull import Puller
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.changes import Effects
-from esplanade.ingest.fold import fold_entry
+from esplanade.ingest.entries import fold_entry
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.ingest.world import World
 from esplanade.model import AudienceTarget, ConsentTarget, Report, TriggerTarget
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 CALLS = 4
 """How many calls of one lane are under way at most."""
-ROUNDS = 2_000
+ROUNDS = 400
 """More of them than any finite mesh needs: a mesh that is still busy then never goes quiet."""
 DAY_S = 86_400.0
 

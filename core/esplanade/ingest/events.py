@@ -51,7 +51,8 @@ def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile
 def fold_consent(unit: Unit, world: World, entry: Entry, body: ConsentIn, effects: Effects) -> None:
     """Record what somebody said about one purpose, and tell whom it concerns."""
     cause, said_at = cause_of(entry, entry.at), _said_at(body.at, entry)
-    person, changes = resolve(unit, world, cause, Identifiers.of(body.email, body.id), said_at)
+    returns = body.state == "granted" and bool(body.evidence)
+    person, changes = resolve(unit, world, cause, Identifiers.of(body.email, body.id), said_at, returns=returns)
     said = Said(
         purpose=body.purpose,
         state=body.state,

@@ -10,6 +10,7 @@ from esplanade.sync import contacts, mapping, merge
 from esplanade.sync.alike import alike
 from esplanade.sync.identity import normalise, same_address
 
+from . import suppression
 from .changes import LIVE, Cause, Effects, skip, work
 from .fanout import fan_out
 from .merging import join_contacts
@@ -17,7 +18,7 @@ from .merging import merge as merge_people
 from .reading import Reading, telling_of
 from .reported_consents import denied, read_consents
 from .reported_values import read_audiences, read_fields
-from .resolve import Identifiers, IdentityConflict, resolve, state_address
+from .resolve import Identifiers, IdentityConflict, Suppressed, resolve, state_address
 from .retire import retire
 from .shapes import ReportIn
 from .world import World
@@ -34,6 +35,9 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
         if not body.email or body.deleted:
             unit.note(_of_nobody(entry))
             return
+        remote_id = None if body.remote_id is None else (connector.name, body.remote_id)
+        if suppression.suppressed(unit, remote=remote_id) is not None:
+            raise Suppressed("the vendor's contact is somebody who was erased")
         first = Cause(entry=entry, root=entry.id, hops=1, now=entry.at)
         person, _ = resolve(unit, world, first, Identifiers.of(body.email), entry.at)
     remote = unit.remote(person.id, connector.name) or Remote(person=person.id, connector=connector.name)

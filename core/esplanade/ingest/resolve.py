@@ -9,6 +9,7 @@ from esplanade.records import Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync.identity import Address, normalise
 
+from . import suppression
 from .changes import Cause, Changes
 from .merging import join_contacts, merge
 from .world import World
@@ -20,6 +21,10 @@ class IdentityConflict(EsplanadeError):
     def __init__(self, why: str, people: list[Person]) -> None:
         self.people = people
         super().__init__(why)
+
+
+class Suppressed(EsplanadeError):
+    """An event would bring back somebody who was erased, and who has not asked for it since."""
 
 
 class Identifiers(Struct, frozen=True, kw_only=True):
@@ -38,12 +43,16 @@ class Identifiers(Struct, frozen=True, kw_only=True):
         return cls(address=address, previous=normalise(previous_email) if previous_email else None, cdp_id=cdp_id)
 
 
-def resolve(unit: Unit, world: World, cause: Cause, named: Identifiers, said_at: float) -> tuple[Person, Changes]:
+def resolve(
+    unit: Unit, world: World, cause: Cause, named: Identifiers, said_at: float, *, returns: bool = False
+) -> tuple[Person, Changes]:
     """Find, merge or make the person of an event, and what that changed about them. The caller saves them.
 
-    Raises IdentityConflict for people with different CDP ids.
+    ``returns``: it is a proven grant, by which somebody who was erased before comes back. Raises IdentityConflict for people
+    with different CDP ids, Suppressed for somebody who was erased.
     """
     people = _known(unit, named)
+    _let_in(unit, named, said_at if returns else None)
     if not people:
         return _make(unit, named, said_at, cause.now), Changes(created=True)
     person, changes = people[0], Changes()
@@ -93,6 +102,20 @@ def _known(unit: Unit, named: Identifiers) -> list[Person]:
         unit.person_by_email(named.previous.key) if named.previous else None,
     ]
     return list({person.id: person for person in found if person is not None}.values())
+
+
+def _let_in(unit: Unit, named: Identifiers, returns_at: float | None) -> None:
+    """Raise Suppressed for an address or an id that is nobody's since its person was erased."""
+    key = named.address.key if named.address is not None else None
+    key = key if key is None or unit.person_by_email(key) is None else None
+    cdp_id = named.cdp_id
+    cdp_id = cdp_id if cdp_id is None or unit.person_by_cdp_id(cdp_id) is None else None
+    found = suppression.suppressed(unit, email_key=key, cdp_id=cdp_id) if key or cdp_id else None
+    if found is None:
+        return
+    if key is None or returns_at is None or returns_at <= found.at:
+        raise Suppressed("the person was erased, and has not asked to be known again")
+    suppression.lift(unit, found, key)
 
 
 def _make(unit: Unit, named: Identifiers, said_at: float, now: float) -> Person:

@@ -7,8 +7,22 @@ import pytest
 
 from esplanade.errors import PermanentError, PluginError, TemporaryError
 from esplanade.model import KINDS
+from esplanade.records import DeliveryFilter
 
-from .conftest import ONLY_PROFILES, SINGLE, consent, email, person_of, profile, reasons, remote_of, send, settled, told
+from .conftest import (
+    ONLY_PROFILES,
+    SINGLE,
+    consent,
+    email,
+    person_of,
+    profile,
+    reasons,
+    remote_of,
+    send,
+    settled,
+    told,
+    trigger,
+)
 
 PULLS = (
     SINGLE
@@ -306,6 +320,52 @@ class TestAbsence:
             assert (await pull(hub)).changed == 0
         assert alerts == ["guard:crm:newsletter"]
         assert await states(hub, *people(12)) == ["granted"] * 12
+
+    async def test_those_whom_the_guard_holds_are_not_mailed_until_they_are_listed_again(self, place, clock):
+        hub, crm = await self.emptied(place, clock)
+        person = await person_of(hub, "p003")
+        assert person.doubted == {"newsletter": clock.time()}
+        await trigger(hub, "p003", "t-1", trigger="cart")
+        await settled(hub)
+        assert (await reasons(hub, "p003"))[-1] == "no-consent"
+        crm.plugin.vendor.update({name: subscriber() for name in people(11)})
+        clock.set(clock.time() + 86_400)
+        await pull(hub)
+        assert (await person_of(hub, "p003")).doubted == {}
+        await trigger(hub, "p003", "t-2", trigger="cart")
+        await settled(hub)
+        assert [call for call in crm.to("p003") if call[0] == "trigger"] == [("trigger", "t-2")]
+        assert await hub.replay(DeliveryFilter(reason="guard"), force=False) == 0
+
+    async def test_those_whom_the_guard_holds_are_opted_out_once_a_human_says_so(self, place, clock):
+        hub, _ = await self.emptied(place, clock)
+        assert await hub.replay(DeliveryFilter(reason="guard"), force=False) == 11
+        await settled(hub)
+        assert await states(hub, *people(12)) == ["denied"] * 11 + ["granted"]
+        assert (await person_of(hub, "p003")).doubted == {}
+
+    async def test_whoever_says_yes_again_is_in_no_doubt(self, place, clock):
+        hub, _ = await self.emptied(place, clock)
+        await consent(hub, "p003", evidence={"form": "footer"})
+        await settled(hub)
+        assert (await person_of(hub, "p003")).doubted == {}
+        assert await hub.replay(DeliveryFilter(reason="guard"), force=False) == 10
+
+    async def emptied(self, place, clock):
+        """A vendor that listed twelve people yesterday, and today only the last."""
+        place.plugin(PULLS)
+        hub = await place.start(
+            clock=clock,
+            connectors={"crm": {**CONFIG["crm"], "triggers": {"cart": {"requires": "newsletter"}}}},
+        )
+        crm = place.script()
+        crm.plugin.vendor.update({name: subscriber() for name in people(12)})
+        await pull(hub)
+        clock.set(clock.time() + 86_400)
+        for name in people(11):
+            del crm.plugin.vendor[name]
+        await pull(hub)
+        return hub, crm
 
     async def test_the_guard_is_a_share_of_those_who_are_there(self, place, clock):
         place.plugin(PULLS)

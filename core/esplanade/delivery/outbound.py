@@ -67,6 +67,10 @@ class OutboundDesk:
             if delivery.kind == "trigger" and self._repeat == "never":
                 delivery.state, delivery.reason = "parked", "outcome-unknown"
                 delivery.last_error = "the hub stopped while this was being sent"
+                told = self._settlement.note(
+                    delivery, now, "failed", reason="outcome-unknown", detail=delivery.last_error
+                )
+                unit.note(told)
             else:
                 delivery.state, delivery.due_at = "pending", now
                 self._settlement.lose_base(unit, delivery)

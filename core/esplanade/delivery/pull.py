@@ -19,7 +19,7 @@ from esplanade.context import Context, Log
 from esplanade.errors import EventError, PermanentError, PluginError
 from esplanade.ingest import doubt
 from esplanade.ingest.accept import Intake
-from esplanade.ingest.reports import differs
+from esplanade.ingest.reports import differs, seen_whole
 from esplanade.ingest.shapes import ReportIn
 from esplanade.ingest.world import World
 from esplanade.model import Page, PersonRef, Report
@@ -183,6 +183,8 @@ class Puller:
             remote = unit.remote(person.id, name) if person else None
             if differs(person, remote, self._connector, body, self._world()):
                 entries.append(entry(name, report, body, self._clock.time()))
+            elif remote is not None and seen_whole(remote, body, self._world().trait(name).alters):
+                unit.save_remote(remote)
         unit.append(entries)
         return len(entries)
 

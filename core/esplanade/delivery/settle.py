@@ -9,6 +9,7 @@ import msgspec
 from esplanade.config.model import ConnectorConfig
 from esplanade.ingest.retire import chain_of, retire, tell_all
 from esplanade.model import AudienceTarget, Outcome, ProfileEvent
+from esplanade.reasons import PluginReason, Reason
 from esplanade.records import Attempt, ConnectorState, Contact, Delivery, Note, Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import contacts
@@ -46,7 +47,7 @@ class Settlement:
                     self.lose_base(unit, delivery)
                 unit.save_delivery(delivery)
                 unit.hold_back(self.lane, delivery.person or 0, at, delivery.id)
-                unit.note(self.note(delivery, now, "failed", detail=error))
+                unit.note(self.note(delivery, now, "failed", reason="retried", detail=error))
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
                 label = "rejected" if isinstance(one.verdict, Reject) else "parked"
                 delivery.state = "dead" if isinstance(one.verdict, Reject) else "parked"
@@ -58,6 +59,7 @@ class Settlement:
                 delivery.state, delivery.due_at, delivery.last_error = "pending", now, error
                 delivery.attempts -= 1
                 unit.save_delivery(delivery)
+                unit.note(self.note(delivery, now, "failed", reason="paused", detail=error))
                 self._pause(unit, state, error, now)
         attempt = Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error)
         unit.add_attempt(attempt)
@@ -123,11 +125,11 @@ class Settlement:
 
     def _done(self, unit: Unit, delivery: Delivery, rev: int, outcome: Outcome, now: float) -> None:
         sent = outcome.status != "unchanged"
-        unit.note(
-            self.note(
-                delivery, now, "sent" if sent else "not-sent", reason=None if sent else outcome.reason or "unchanged"
-            )
-        )
+        if sent:
+            unit.note(self.note(delivery, now, "sent"))
+        else:
+            reason: Reason | PluginReason = PluginReason(outcome.reason) if outcome.reason else "unchanged"
+            unit.note(self.note(delivery, now, "not-sent", reason=reason))
         if delivery.rev != rev:  # changed while it was being sent: what is due now is computed anew
             delivery.state, delivery.due_at, delivery.attempts, delivery.force = "pending", now, 0, False
             unit.save_delivery(delivery)
@@ -170,7 +172,7 @@ class Settlement:
         now: float,
         what: Literal["sent", "not-sent", "failed"],
         *,
-        reason: str | None = None,
+        reason: Reason | PluginReason | None = None,
         detail: str = "",
     ) -> Note:
         return Note(

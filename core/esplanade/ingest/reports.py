@@ -7,7 +7,7 @@ from esplanade.model import Held
 from esplanade.records import Contact, Entry, Note, Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import contacts, mapping, merge
-from esplanade.sync.alike import alike
+from esplanade.sync.alike import Declared, alike
 from esplanade.sync.identity import normalise, same_address
 
 from . import suppression
@@ -94,6 +94,16 @@ def differs(
     )
     audiences = profile and any(remote.audiences.get(name) != member for name, member in report.audiences.items())
     return fields or consents or audiences or report.deleted
+
+
+def seen_whole(remote: Remote, report: ReportIn, alters: Declared) -> bool:
+    """Note which writes a row that equals the base shows to be whole; True when there were any that nobody knew of."""
+    if report.read_at <= remote.acked_at:
+        return False
+    known = len(remote.confirmed)
+    for name, reported in report.fields.items():
+        merge.confirm(remote, f"field:{name}", reported, alters)
+    return len(remote.confirmed) > known
 
 
 def _is_own(remote: Remote, report: ReportIn) -> bool:

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from esplanade.errors import PermanentError, PluginError, TemporaryError
-from esplanade.model import KINDS
+from esplanade.model import KINDS, Outcome
 from esplanade.records import DeliveryFilter
 
 from .conftest import (
@@ -211,6 +211,29 @@ class TestReading:
         assert person.fields["city"].value == held
         notes = await hub.store.run(lambda unit: unit.timeline(person.id))
         assert "stale" in [note.reason for note in notes]
+
+    async def test_a_value_that_a_pull_saw_whole_is_cleared_when_it_is_emptied_later(self, vendor, clock):
+        hub, crm = vendor
+        crm.answers["profile"] = lambda _event: Outcome(remote_id="r-ada")
+        await profile(hub, "ada", city="Delft")
+        await settled(hub)
+        crm.plugin.vendor["ada"] = subscriber("Delft", held="absent")
+        clock.set(clock.time() + 86_400)
+        assert (await pull(hub)).changed == 0
+        crm.plugin.vendor["ada"] = subscriber("", held="absent")
+        clock.set(clock.time() + 86_400)
+        await pull(hub)
+        assert (await person_of(hub, "ada")).fields["city"].value == ""
+
+    async def test_a_value_that_nobody_saw_whole_is_not_cleared_when_it_comes_back_empty(self, vendor, clock):
+        hub, crm = vendor
+        await profile(hub, "ada", city="Delft")
+        await settled(hub)
+        crm.plugin.vendor["ada"] = subscriber("", held="absent")
+        clock.set(clock.time() + 86_400)
+        await pull(hub)
+        assert (await person_of(hub, "ada")).fields["city"].value == "Delft"
+        assert (await remote_of(hub, "ada")).rejected == {"City": "Delft"}
 
     @pytest.mark.parametrize(
         ("answer", "words"),

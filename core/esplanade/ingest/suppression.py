@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from esplanade.model import State
 from esplanade.store.erasures import Suppression
 from esplanade.store.port import Reader, Unit
 
-__all__ = ["Suppression", "lift", "lifts", "suppressed"]
+__all__ = ["Suppression", "lift", "suppressed"]
 
 
 def suppressed(
@@ -34,11 +30,6 @@ def suppressed(
         if found is not None:
             return found
     return None
-
-
-def lifts(found: Suppression, *, state: State, evidence: Mapping[str, Any], said_at: float) -> bool:
-    """Whether a consent event is the person's own word that they want to be known again: a proven grant, said after it."""
-    return state == "granted" and bool(evidence) and said_at > found.at
 
 
 def lift(unit: Unit, found: Suppression, email_key: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from esplanade import Outcome, TemporaryError
 from esplanade.errors import EventError
 
-from .conftest import ONLY_PROFILES, deliveries, email, person_of, profile, settled, trigger
+from .conftest import ONLY_PROFILES, consent, deliveries, email, person_of, profile, settled, trigger
 
 WORDS = ["ada@example.com", "Ada@Example.com", "Adaword", "ada-cdp-id", "evidence-of-ada", "cart-of-ada"]
 
@@ -174,3 +174,23 @@ async def test_many_are_erased_while_others_are_served(place):
     assert sent == set(names[1::2])
     raw = stored(place)
     assert [f"city-of-{name}.".encode() in raw for name in names] == [number % 2 == 1 for number in range(30)]
+
+
+async def test_whoever_was_erased_stays_away_until_they_sign_up_themselves(place):
+    hub = await place.start()
+    await told(hub)
+    await settled(hub)
+    await hub.erase("ada@example.com")
+    calls = len(place.script().calls)
+    await profile(hub, "ada", city="Delft")
+    await consent(hub, "ada", "granted")
+    await trigger(hub, "ada", "t-2")
+    await settled(hub)
+    assert await person_of(hub, "ada") is None
+    assert len(place.script().calls) == calls
+    await consent(hub, "ada", "granted", evidence={"form": "footer"})
+    await settled(hub)
+    ada = await person_of(hub, "ada")
+    assert (ada.name, ada.fields, ada.consents["newsletter"].state) == ("p-2", {}, "granted")
+    again = await hub.erase("ada@example.com")
+    assert again.person == "p-2"

@@ -12,8 +12,10 @@ from aiohttp import web
 from esplanade.config.model import Config, ConnectorConfig, Hub, Source
 from esplanade.errors import StorageFull
 from esplanade.ingest.accept import Intake
+from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Choice, Discovery
 from esplanade.store.sqlite.store import SqliteStore
+from esplanade.sync.identity import normalise
 from esplanade.testing.clock import FakeClock
 from esplanade.values import Secret
 from esplanade.views import ConnectorFacts
@@ -62,6 +64,11 @@ class WebHub:
         self.failure = None
         self.orders = []
         self.vendor_error = None
+        self.erased = None
+
+    @property
+    def world(self):
+        return World.of(self.config, {})
 
     def _wake(self):
         self.woken += 1
@@ -104,6 +111,11 @@ class WebHub:
     async def replay(self, wanted, *, force):
         self.orders.append(("replay", wanted, force))
         return 7
+
+    async def erase(self, email):
+        self.orders.append(("erase", email))
+        normalise(email)
+        return self.erased
 
     async def journal(self):
         """Everything accepted so far, in order."""

@@ -24,6 +24,7 @@ DUE = " UNION ALL ".join(_DUE_OF_URGENCY.format(urgency) for urgency in range(4)
 WAITING = (
     f"SELECT {_COLUMNS} FROM deliveries WHERE state IN ('pending', 'in_flight') AND lane = ? AND person = ? ORDER BY id"
 )
+TRIGGERS = f"SELECT {_COLUMNS} FROM deliveries WHERE person = ? AND kind = 'trigger' ORDER BY id"
 PARKED = (
     f"SELECT {_COLUMNS} FROM deliveries WHERE state = 'parked' AND lane = ? AND person = ? AND reason = ? ORDER BY id"
 )
@@ -181,6 +182,9 @@ class DeliveryWrites(DeliveryReads):
 
     def waiting(self, lane: str, person: int) -> list[Delivery]:
         return [_delivery(row) for row in self.db.execute(WAITING, (lane, person))]
+
+    def triggers(self, person: int) -> list[Delivery]:
+        return [_delivery(row) for row in self.db.execute(TRIGGERS, (person,))]
 
     def next_due_at(self, lane: str) -> float | None:
         (at,) = self.db.execute(NEXT_DUE, (lane,)).fetchone()

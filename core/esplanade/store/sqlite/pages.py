@@ -65,6 +65,10 @@ class Pages:
         db.execute("PRAGMA shrink_memory")
         return True
 
+    def sync(self) -> None:
+        """Take what was overwritten to the disk."""
+        os.fsync(self._file)
+
     def _page_bytes(self) -> int:
         size = int.from_bytes(os.pread(self._file, 2, 16), "big")
         return 65_536 if size == 1 else size

@@ -145,6 +145,7 @@ class SqliteStore:
             for start in range(0, len(soiled), CLEANED_A_TURN):
                 turn = soiled[start : start + CLEANED_A_TURN]
                 await self._insist(partial(self._pages.clean, numbers=turn))
+        await self._beside(self._pages.sync)
 
     async def close(self) -> None:
         """Finish what was submitted, close the file and let go of the lock."""

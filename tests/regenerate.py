@@ -1,4 +1,4 @@
-"""Writes what is generated from the code: the JSON Schema and the reference of connectors.yaml. A test compares them."""
+"""Writes what is generated from the code: the JSON Schema and the reference. A test compares them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import click
 
 from esplanade import registry
 from esplanade.config import as_json, load_schema, reference
+from esplanade.reasons import REASONS
 
 ROOT = Path(__file__).parents[1]
 EXIT_CODES = (
@@ -26,7 +27,24 @@ def generated() -> dict[Path, bytes]:
         ROOT / "connectors.schema.json": as_json(load_schema(types)),
         ROOT / "docs" / "reference" / "configuration.md": reference(types).encode(),
         ROOT / "docs" / "reference" / "command-line.md": command_line().encode(),
+        ROOT / "docs" / "reference" / "reasons.md": reasons().encode(),
     }
+
+
+def reasons() -> str:
+    """The reference of the reasons, from their table."""
+    lines = [
+        "# Reasons",
+        "",
+        "Each decision not to send, not to apply or not to take over is recorded with one of these, for the person whom it is",
+        "about. `esplanade explain EMAIL` shows them. A plugin may give a reason of its own, which is shown as it is. This page is",
+        "generated from `core/esplanade/reasons.py` by `make docs`.",
+        "",
+        "| reason | what it means | what you can do |",
+        "|---|---|---|",
+    ]
+    lines += [f"| `{code}` | {each.means} | {each.remedy or ''} |" for code, each in sorted(REASONS.items())]
+    return "\n".join(lines) + "\n"
 
 
 def command_line() -> str:

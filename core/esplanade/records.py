@@ -7,6 +7,7 @@ from typing import Any, Literal
 from msgspec import Struct, field
 
 from .model import Held, State, Value
+from .reasons import PluginReason, Reason
 
 Urgency = Literal["opt-out", "trigger", "live", "backfill"]
 URGENCIES: tuple[Urgency, ...] = ("opt-out", "trigger", "live", "backfill")
@@ -184,7 +185,7 @@ class Delivery(Struct, kw_only=True):
     expires_at: float | None = None
     payload: bytes = b""
     outcome: str | None = None
-    reason: str | None = None
+    reason: Reason | None = None
     last_error: str | None = None
     force: bool = False
     """Sent by hand: goes out even when it equals what the vendor holds."""
@@ -209,7 +210,7 @@ class Note(Struct, frozen=True, kw_only=True):
     connector: str = ""
     kind: str = ""
     event_id: str = ""
-    reason: str | None = None
+    reason: Reason | PluginReason | None = None
     detail: str = ""
 
 

@@ -88,7 +88,7 @@ async def _table(hub: runtime.Hub, console: Console, found: dict[str, list[str]]
             str(held.get(("not-sent", "unchanged"), 0)),
             str(held.get(("not-sent", "no-consent"), 0)),
             str(held.get(("reported", "echo"), 0)),
-            str(held.get(("failed", ""), 0)),
+            str(held.get(("failed", "retried"), 0)),
             str(counts[name].dead if name in counts else 0),
             f"{centiles[49] * 1000:.1f}",
             f"{centiles[98] * 1000:.1f}",

@@ -54,18 +54,6 @@ def test_the_tree_in_errors_shows_every_class_where_it_stands() -> None:
             assert depth[name] > depth[each.__bases__[0].__name__]
 
 
-def test_every_reason_that_the_code_records_is_in_the_table_of_reasons() -> None:
-    code = "\n".join(path.read_text("utf-8") for path in (ROOT / "core").rglob("*.py"))
-    recorded = set(re.findall(r'notes\.append\(\("([a-z-]+)"', code))
-    recorded |= set(re.findall(r'reason="([a-z-]+)"', code)) | set(
-        re.findall(r'skip\([^)]*?"([a-z]+(?:-[a-z]+)*)"', code)
-    )
-    table = set(
-        re.findall(r"^\| `([a-z-]+)` \|", (ROOT / "docs/explanation/delivery.md").read_text("utf-8"), re.MULTILINE)
-    )
-    assert recorded - table == set()
-
-
 def test_every_hook_is_named_in_the_docstring_of_none_but_itself() -> None:
     hooks = [name for name in vars(hookspecs) if name.startswith("on_")]
     assert hooks == [

@@ -16,10 +16,11 @@ from esplanade.errors import OutcomeUnknown, PluginError
 from esplanade.ingest.retire import chain_of, former_ref, move_on
 from esplanade.ingest.world import World
 from esplanade.model import Outcome
-from esplanade.records import Delivery, Remote
+from esplanade.records import Contact, Delivery, Person, Remote
 from esplanade.store.port import Unit
-from esplanade.sync import contacts, merge
+from esplanade.sync import contacts, mapping, merge
 from esplanade.sync.guard import admit, limit
+from esplanade.sync.identity import normalise
 from esplanade.sync.plan import Plan, Send, Skip, TriggerBody, plan, sent_values
 from esplanade.sync.retirement import plan_retirement
 
@@ -141,6 +142,8 @@ class OutboundDesk:
         elif delivery.kind not in self.connector.receives:  # queued before a reload took it away
             decided = Skip(reason="not-mapped", detail=f"{self.lane} no longer receives this kind")
         elif former is not None:
+            if contact is not None and self._is_anothers(unit, contact, person, delivery.subject):
+                contact = None
             decided = plan_retirement(delivery, person, contact, self.connector, address_change=traits.address_change)
         else:
             decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)
@@ -165,6 +168,15 @@ class OutboundDesk:
         delivery.attempts += 1
         unit.save_delivery(delivery)
         return Work(delivery=delivery.id, rev=delivery.rev, key=person.id, job=(decided, delivery))
+
+    def _is_anothers(self, unit: Unit, contact: Contact, person: Person, purpose: str) -> bool:
+        """Whether the address of a former contact is by now that of somebody else, who is to have what it would lose."""
+        holder = unit.person_by_email(normalise(contact.email).key) if contact.email else None
+        if holder is None or holder.id == person.id:
+            return False
+        if purpose:
+            return mapping.desired_consent(holder, self.connector, purpose) in {"granted", "pending"}
+        return any(mapping.desired_audiences(holder, self.connector).get(name) for name in contact.audiences)
 
     def _staying(self, unit: Unit, delivery: Delivery, decided: Plan, now: float) -> frozenset[str]:
         """The audiences out of which the guard lets nobody more be taken now; that is kept for a human to decide on."""

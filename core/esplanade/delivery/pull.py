@@ -21,10 +21,12 @@ from esplanade.ingest import doubt
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.reports import differs, seen_whole
 from esplanade.ingest.shapes import ReportIn
+from esplanade.ingest.suppression import suppressed
 from esplanade.ingest.world import World
 from esplanade.model import Page, PersonRef, Report
 from esplanade.records import Entry, Person, Remote
 from esplanade.store.port import Reader, Store, Unit
+from esplanade.sync.consent import waiting
 from esplanade.sync.guard import limit
 from esplanade.sync.identity import normalise
 
@@ -139,8 +141,11 @@ class Puller:
 
     async def _reread(self, person: int, purpose: str) -> int:
         name = self._connector.name
-        known, remote = await self._store.read(lambda reader: (reader.person(person), reader.remote(person, name)))
-        if known is None or not known.email or self._is_expired(known, purpose):
+        known, remote, said = await self._store.read(
+            lambda reader: (reader.person(person), reader.remote(person, name), reader.ledger(person, purpose))
+        )
+        expiry = self._world().hub.pending_expiry
+        if known is None or not known.email or not waiting(said, now=self._clock.time(), pending_expiry=expiry):
             return 0
         await self._intake.wait_for_room()
         read_at = self._clock.time()
@@ -151,10 +156,6 @@ class Puller:
         changed = await self._store.run(lambda unit: self._journal(unit, [report], read_at))
         self._journalled(changed)
         return changed
-
-    def _is_expired(self, person: Person, purpose: str) -> bool:
-        standing = person.consents.get(purpose)
-        return standing is None or self._clock.time() - standing.at >= self._world().hub.pending_expiry
 
     async def _load(self) -> Saved:
         text = await self._store.read(lambda reader: reader.cursor(self._connector.name, JOB))
@@ -175,6 +176,8 @@ class Puller:
         for report in reports:
             body = report_body(report, read_at=read_at, pulled=True)
             person = _person_of(unit, name, body)
+            if person is None and _is_erased(unit, name, body):
+                continue
             if run is not None:
                 mark = person.id if person is not None else _stranger(body.remote_id, body.email)
                 for purpose, held in body.consents.items():
@@ -247,7 +250,9 @@ class Puller:
         return remotes[-1].person, len(holding), missing
 
     def _was_seen(self, unit: Unit, run: str, purpose: str, remote: Remote) -> bool:
-        marks = (remote.person, _stranger(remote.remote_id, None), _stranger(None, remote.email))
+        person = unit.person(remote.person)
+        merged = person.lineage if person else []  # since their page was read
+        marks = (remote.person, *merged, _stranger(remote.remote_id, None), _stranger(None, remote.email))
         return any(unit.was_seen(self._connector.name, run, purpose, mark) for mark in marks)
 
     def _append_missing(
@@ -284,6 +289,12 @@ def _person_of(unit: Unit, connector: str, report: ReportIn) -> Person | None:
             except EventError:
                 return None  # the fold parks it with the reason
     return person
+
+
+def _is_erased(unit: Unit, connector: str, report: ReportIn) -> bool:
+    """Whether a row is about somebody who was erased, and whose words the journal must not keep again."""
+    remote = None if report.remote_id is None else (connector, report.remote_id)
+    return suppressed(unit, email_key=_key(report.email) or None, remote=remote) is not None
 
 
 def _stranger(remote_id: str | None, email: str | None) -> int:

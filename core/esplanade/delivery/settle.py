@@ -7,6 +7,7 @@ from typing import Literal, cast
 import msgspec
 
 from esplanade.config.model import ConnectorConfig
+from esplanade.ingest.changes import LIVE, work
 from esplanade.ingest.retire import chain_of, retire, tell_all
 from esplanade.model import AudienceTarget, Outcome, ProfileEvent
 from esplanade.reasons import PluginReason, Reason
@@ -36,6 +37,9 @@ class Settlement:
         match one.verdict:
             case Done(outcome=outcome):
                 self._acknowledge(unit, delivery, send, outcome, now)
+                delivery = (
+                    unit.delivery(delivery.id) or delivery
+                )  # what follows from the answer may be the same work again
                 self._done(unit, delivery, one.work.rev, outcome, now)
                 label = outcome.status
             case RetryAt(at=at, error=error, base_unknown=unknown):
@@ -77,18 +81,24 @@ class Settlement:
             outcome.status == "unchanged" and outcome.reason in {None, "unchanged"}
         )
         chain = chain_of(delivery, now)
+        known, moved_from = list(remote.former), _moved_from(send)
         contact = self._other_contact(person, remote, send, outcome)
+        if contact is None and send.former is not None and not contacts.is_own(remote, send.former):
+            return  # the hub has forgotten it meanwhile
         if contact is not None:
             self._count(unit, contact.audiences, send)
             _hold(contact, send, held=held)
             unit.save_remote(remote)
-            retire(unit, person, self._connector, contact, chain)
+            if send.former is None:
+                retire(unit, person, self._connector, contact, chain)
             return
-        left = _left_behind(remote, send, outcome)
+        left = _left_behind(remote, send, outcome) or next((one for one in remote.former if one not in known), None)
         remote.remote_id = outcome.remote_id or remote.remote_id
         if held and delivery.kind == "profile":
             self._count(unit, remote.owned, send)
             _hold_profile(remote, send)
+            if left is None:
+                contacts.forget(remote, moved_from, None)
         elif held and delivery.kind == "trigger":
             remote.email = remote.email or send.email
         if outcome.acknowledged:
@@ -100,12 +110,14 @@ class Settlement:
             remote.consents[purpose] = state
             if state != "denied":
                 remote.email = remote.email or send.email
-        contacts.forget(remote, remote.email, remote.remote_id)
+        contacts.take_back(remote, remote.email, remote.remote_id)
         remote.acked_at = now
         unit.save_remote(remote)
         if left is not None:
             retire(unit, person, self._connector, left, chain)
             tell_all(unit, person, self._connector, chain)
+        elif held and remote.former and moved_from is not None:
+            unit.enqueue_state(work(self.lane, "profile", person, "", LIVE, chain))  # it may have to be told of another
 
     def _count(self, unit: Unit, owned: list[str], send: Send) -> None:
         """Keep count of the members whom the hub has put into each audience, for the guard."""
@@ -116,12 +128,10 @@ class Settlement:
                 unit.save_audience(self.lane, name, run)
 
     def _other_contact(self, person: Person, remote: Remote, send: Send, outcome: Outcome) -> Contact | None:
-        """The contact that was written, when it is not the person's own: a former one, or one of somebody merged meanwhile."""
+        """The contact that was written, when it is not, or while the call was under way ceased to be, the person's own."""
         if send.former is not None:
             return contacts.former_of(remote, send.former.email, send.former.remote_id)
-        if send.event.person == person.name:
-            return None
-        return contacts.about(remote, person, send.email, outcome.remote_id or send.event.remote_id)
+        return contacts.about(remote, person, send.email, outcome.remote_id or send.event.remote_id, _moved_from(send))
 
     def _done(self, unit: Unit, delivery: Delivery, rev: int, outcome: Outcome, now: float) -> None:
         sent = outcome.status != "unchanged"
@@ -199,19 +209,24 @@ def _hold(contact: Contact, send: Send, *, held: bool) -> None:
         contact.audiences = sorted((set(contact.audiences) | set(send.joined)) - set(send.left))
 
 
+def _moved_from(send: Send) -> str | None:
+    """The address from which the vendor was told to move a contact."""
+    return send.event.previous_email if isinstance(send.event, ProfileEvent) else None
+
+
 def _left_behind(remote: Remote, send: Send, outcome: Outcome) -> Contact | None:
     """The person's contact until now, when the vendor had another one at the new address and wrote to that."""
-    event = send.event
-    renamed = isinstance(event, ProfileEvent) and event.previous_email is not None
-    if not renamed or None in {outcome.remote_id, remote.remote_id} or outcome.remote_id == remote.remote_id:
+    if (
+        _moved_from(send) is None
+        or None in {outcome.remote_id, remote.remote_id}
+        or outcome.remote_id == remote.remote_id
+    ):
         return None
     return contacts.part(remote)
 
 
 def _hold_profile(remote: Remote, send: Send) -> None:
     event = cast("ProfileEvent[AudienceTarget]", send.event)
-    if event.previous_email is not None:
-        contacts.forget(remote, event.previous_email, None)
     remote.email, remote.unknown = send.email, False
     remote.fields.update(send.fields)
     remote.audiences.update(dict.fromkeys(send.joined, True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from esplanade.reasons import Reason
 from esplanade.records import Delivery, Entry, Note, Person
 from esplanade.store.port import Unit
 
@@ -59,7 +60,7 @@ class Cause(Struct, frozen=True, kw_only=True):
         return Chain(root=self.root, hops=self.hops, event_id=self.entry.id, now=self.now, parked=self.parked)
 
     def note(
-        self, person: Person, what: str, *, connector: str = "", reason: str | None = None, detail: str = ""
+        self, person: Person, what: str, *, connector: str = "", reason: Reason | None = None, detail: str = ""
     ) -> Note:
         """A row for the person's timeline about this event."""
         return Note(
@@ -102,6 +103,22 @@ def cause_of(entry: Entry, now: float) -> Cause:
     return Cause(entry=entry, root=entry.root or entry.id, hops=entry.hops, now=now)
 
 
-def skip(unit: Unit, cause: Cause, person: Person, connector: str, reason: str, detail: str = "") -> None:
+def skip(unit: Unit, cause: Cause, person: Person, connector: str, reason: Reason, detail: str = "") -> None:
     """Record why nothing is sent."""
     unit.note(cause.note(person, "not-sent", connector=connector, reason=reason, detail=detail))
+
+
+def skip_nobody(unit: Unit, entry: Entry, reason: Reason, *, connector: str = "", detail: str = "") -> None:
+    """The same for an event about nobody who is known here."""
+    unit.note(
+        Note(
+            person=0,
+            at=entry.at,
+            what="not-sent",
+            connector=connector,
+            kind=entry.kind,
+            event_id=entry.id,
+            reason=reason,
+            detail=detail,
+        )
+    )

@@ -64,7 +64,7 @@ def record_said(unit: Unit, world: World, person: Person, said: Said, now: float
 def append(unit: Unit, world: World, person: Person, row: LedgerRow) -> Standing:
     """Append one row to the ledger and recompute where the person stands. The caller saves them."""
     unit.append_ledger(row)
-    if row.lifts or row.state == "denied":
+    if row.lifts or row.state == "denied" or row.method == "double":
         doubt.settle(unit, person, row.purpose, row.recorded_at)
     return decide(unit, world, person, row.purpose)
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import msgspec
 
+from esplanade.reasons import Reason
 from esplanade.records import FOLD_LANE, Delivery, Entry, Note, Person
 from esplanade.store.port import Unit
 
-GUARD = "guard"
+GUARD: Reason = "guard"
 
 _encode = msgspec.msgpack.Encoder().encode
 

@@ -6,11 +6,11 @@ import msgspec
 from msgspec import Struct
 
 from esplanade.errors import EsplanadeError
-from esplanade.records import FOLD_LANE, Delivery, Entry, Note
+from esplanade.records import FOLD_LANE, Delivery, Entry
 from esplanade.store.port import Unit
 from esplanade.sync.identity import normalise
 
-from .changes import Effects, cause_of, skip
+from .changes import Effects, cause_of, skip, skip_nobody
 from .events import fold_consent, fold_happening, fold_profile, fold_trigger, opt_out
 from .reports import fold_report
 from .resolve import IdentityConflict, Suppressed
@@ -27,6 +27,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 class _Addressed(Struct):
     email: str | None = None
+    id: str | None = None
 
 
 _addressed = msgspec.msgpack.Decoder(_Addressed).decode
@@ -41,7 +42,7 @@ def fold_or_park(unit: Unit, world: World, entry: Entry, effects: Effects) -> st
         effects.alerts |= own.alerts
         return None
     if isinstance(problem, Suppressed):
-        unit.note(Note(person=0, at=entry.at, what="not-sent", kind=entry.kind, event_id=entry.id, reason="suppressed"))
+        skip_nobody(unit, entry, "suppressed")
         return None
     conflict = isinstance(problem, IdentityConflict)
     unit.enqueue(
@@ -130,7 +131,11 @@ def webhook_delivery(entry: Entry) -> Delivery:
 
 
 def _note_repeat(unit: Unit, entry: Entry) -> None:
-    email = _addressed(entry.body).email
-    person = unit.person_by_email(normalise(email).key) if email else None
-    if person is not None:
-        skip(unit, cause_of(entry, entry.at), person, "", "duplicate")
+    said = _addressed(entry.body)
+    person = unit.person_by_email(normalise(said.email).key) if said.email else None
+    if person is None and said.id:
+        person = unit.person_by_cdp_id(said.id)
+    if person is None:
+        skip_nobody(unit, entry, "duplicate")
+        return
+    skip(unit, cause_of(entry, entry.at), person, "", "duplicate")

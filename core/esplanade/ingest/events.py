@@ -10,7 +10,7 @@ from esplanade.sync.identity import normalise
 from esplanade.sync.plan import TriggerBody
 
 from . import base
-from .changes import Cause, Changes, Effects, cause_of, skip
+from .changes import Cause, Changes, Effects, cause_of, skip, skip_nobody
 from .consents import Said, record_said
 from .fanout import fan_out, fan_out_trigger
 from .resolve import Identifiers, resolve
@@ -88,11 +88,11 @@ def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn, ef
     """Queue what happened at a vendor for the other connectors that map it."""
     cause = cause_of(entry, entry.at)
     if "trigger" not in world.connector(entry.origin).sends:
-        known = unit.person_by_email(normalise(body.email).key)
-        if known is not None:
-            skip(
-                unit, cause, known, entry.origin, "not-mapped", f"sends does not allow what happened there: {body.name}"
-            )
+        known, why = unit.person_by_email(normalise(body.email).key), f"`sends` leaves out trigger: {body.name}"
+        if known is None:
+            skip_nobody(unit, entry, "not-mapped", connector=entry.origin, detail=why)
+        else:
+            skip(unit, cause, known, entry.origin, "not-mapped", why)
         return
     at = min(body.at or entry.at, entry.at)
     person, changes = resolve(unit, world, cause, Identifiers.of(body.email), at)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from esplanade.config.model import ConnectorConfig
+from esplanade.reasons import Reason
 from esplanade.records import Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import consent, mapping, merge
@@ -37,6 +38,7 @@ def fan_out(
         news = back if back is not None and connector.name == cause.entry.origin else changes
         remote = unit.remote(person.id, connector.name)
         if remote is not None and move_on(unit, person, remote, connector, world.trait(connector.name), cause.chain):
+            effects.lanes.add(connector.name)
             continue
         if "profile" in connector.receives:
             _profile(unit, world, person, news, cause, connector, remote, effects)
@@ -99,7 +101,7 @@ def _profile(
     if remote is not None and remote.email is not None and not remote.unknown:
         wanted = _delta(world, person, connector, remote)
         if wanted.is_empty() and not _under_way(unit, connector, person, "profile", ""):
-            reason = "not-owned" if wanted.not_owned else "unchanged"
+            reason: Reason = "not-owned" if wanted.not_owned else "unchanged"
             skip(unit, cause, person, connector.name, reason, ", ".join(wanted.not_owned))
             return
     urgency = BACKFILL if cause.entry.backfill else LIVE

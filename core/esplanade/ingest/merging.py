@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+
 import msgspec
 from msgspec import Struct, field
 
-from esplanade.records import Clocked, Person, Remote
+from esplanade.records import Clocked, Delivery, Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import contacts
 from esplanade.sync.identity import normalise
@@ -47,7 +49,7 @@ def merge(unit: Unit, world: World, one: Person, other: Person, cause: Cause) ->
     unit.save_person(Person(id=gone.id, email="", email_key="", created_at=gone.created_at, merged_into=kept.id))
     for purpose in sorted(purposes):
         decide(unit, world, kept, purpose)
-    _drop_repeats(unit, world, kept, cause)
+    _drop_repeats(unit, kept, cause)
     unit.note(cause.note(kept, "merged", reason="merged", detail=f"{gone.name} is the same person"))
     fields, audiences = set(kept.fields), set(kept.audiences)
     changes = Changes(fields=fields, audiences=audiences, consents=set(purposes), renamed=True)
@@ -91,18 +93,23 @@ def _addresses(kept: Person, gone: Person) -> None:
     kept.emails = list(keys.values())
 
 
-def _drop_repeats(unit: Unit, world: World, person: Person, cause: Cause) -> None:
-    """A trigger that waits for both of two people who are one is sent once."""
-    for name in world.connectors:
-        seen = set[tuple[str, str, str]]()
-        for delivery in unit.waiting(name, person.id):
-            if delivery.kind != "trigger":
-                continue
-            body = _trigger(delivery.payload)
-            key = (body.origin, delivery.subject, body.trigger_id)
-            if key in seen and delivery.state == "pending":
+def _drop_repeats(unit: Unit, person: Person, cause: Cause) -> None:
+    """A trigger that was queued for both of two people who are one is sent once, and never where one of them has it already."""
+    same = defaultdict[tuple[str, str, str, str], list[Delivery]](list)
+    for delivery in unit.triggers(person.id):
+        body = _trigger(delivery.payload)
+        same[delivery.lane, body.origin, delivery.subject, body.trigger_id].append(delivery)
+    for (lane, *_, trigger_id), both in same.items():
+        for delivery in sorted(both, key=_how_far)[1:]:
+            if delivery.state in {"pending", "parked", "dead"}:
                 delivery.state, delivery.outcome, delivery.reason = "done", "unchanged", "duplicate"
                 delivery.due_at = cause.now
                 unit.save_delivery(delivery)
-                skip(unit, cause, person, name, "duplicate", body.trigger_id)
-            seen.add(key)
+                skip(unit, cause, person, lane, "duplicate", trigger_id)
+
+
+def _how_far(delivery: Delivery) -> tuple[int, int]:
+    """Orders repeats of a trigger: what the person has or may have, then what waits, then what a human must look at."""
+    if delivery.state == "in_flight" or delivery.outcome == "delivered" or delivery.reason == "outcome-unknown":
+        return 0, delivery.id
+    return {"pending": 1, "parked": 2, "dead": 2, "done": 3}[delivery.state], delivery.id

@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Traits
+from esplanade.reasons import Reason
 from esplanade.records import Entry, Person, Remote
 from esplanade.sync.merge import Telling
 
@@ -26,7 +27,9 @@ class Reading(Struct, kw_only=True):
     changes: Changes = field(default_factory=Changes)
     back: Changes = field(default_factory=Changes)
     """What the vendor itself must be told, because the hub's word stands against it."""
-    notes: list[tuple[str, str]] = field(default_factory=list)
+    notes: list[tuple[Reason, str]] = field(default_factory=list)
+    echoes: list[str] = field(default_factory=list)
+    """What it repeated of what is known already."""
     asks: set[str] = field(default_factory=set)
     """What only a fresh reading of the vendor can tell."""
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from esplanade.records import Entry, LedgerRow
 from esplanade.store.port import Unit
-from esplanade.sync import consent, merge
+from esplanade.sync import consent, contacts, mapping, merge
 
 from . import doubt
 from .consents import append
@@ -29,9 +29,24 @@ def read_consents(unit: Unit, world: World, reading: Reading, entry: Entry) -> N
                 denied(unit, world, reading, purpose, entry, "denied")
             case "absent":
                 if reading.remote.consents.get(purpose) == "granted":
-                    denied(unit, world, reading, purpose, entry, "left")
+                    _left(unit, world, reading, purpose, entry)
+                else:
+                    reading.echoes.append(purpose)
             case "pending":
+                reading.echoes.append(purpose)
                 reading.remote.consents.setdefault(purpose, "pending")
+
+
+def _left(unit: Unit, world: World, reading: Reading, purpose: str, entry: Entry) -> None:
+    """Record that a vendor no longer lists somebody, unless that may be from before the hub told it to."""
+    if not merge.is_perhaps_older(reading.remote, f"consent:{purpose}", reading.telling):
+        denied(unit, world, reading, purpose, entry, "left")
+    elif reading.traits.can_fetch:
+        reading.asks.add(purpose)
+    elif reading.telling.has_clock:
+        reading.echoes.append(purpose)
+    else:
+        denied(unit, world, reading, purpose, entry, "left")
 
 
 def denied(
@@ -49,6 +64,12 @@ def denied(
         known = remote.consents.get(purpose) == "denied"
         since = telling.has_clock and standing is not None and standing.state != "denied" and telling.at > standing.at
         if known and not since:  # by its own clock it is the person's newest word, whatever the vendor held before
+            reading.echoes.append(purpose)
+            return
+        if contacts.was_retired(remote, purpose, telling.at if telling.has_clock else None):
+            reading.echoes.append(purpose)
+            remote.consents[purpose] = "denied"
+            reading.back.consents.add(purpose)
             return
         remote.consents[purpose] = "denied"
         remote.asked.pop(purpose, None)
@@ -69,22 +90,27 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
         doubt.settle(unit, person, purpose, entry.at)
         reading.changes.consents.add(purpose)
     if base == "granted" and not remote.unknown:
+        reading.echoes.append(purpose)
         return
     sent = merge.echoed(remote, key, "granted", telling)
     if sent is not None and sent.at > remote.acked_at:
+        reading.echoes.append(purpose)
         return
     in_doubt = sent is not None or merge.is_perhaps_older(remote, key, telling)
     if in_doubt and reading.traits.can_fetch and not report.confirmed:
         reading.asks.add(purpose)
         return
     if sent is not None:
+        reading.echoes.append(purpose)
         return
     over = remote.asked.get(purpose)
-    asked = base == "pending" and (over in {"absent", "denied"} or consent.effective(standing) is None)
+    absent = over in {"absent", "denied"} or (over is None and consent.effective(standing) is None)
+    asked = base == "pending" and absent
     confirmed = report.confirmed or asked
     remote.consents[purpose] = "granted"
     remote.asked.pop(purpose, None)
     if consent.effective(standing) == "granted" and not confirmed:
+        reading.echoes.append(purpose)
         return
     lifts = consent.report_lifts(
         reading.connector.consents[purpose].regrant,
@@ -97,9 +123,10 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
     after = append(unit, world, person, row)
     if after != standing:
         reading.changes.consents.add(purpose)
-    if after.state == "denied":
-        reading.notes.append(("not-evidenced", f"{purpose} stays denied"))
-        reading.back.consents.add(purpose)
+    if consent.effective(after) != "granted":
+        reading.notes.append(("not-evidenced", f"{purpose} stays {after.state}"))
+        if mapping.desired_consent(person, reading.connector, purpose) == "denied":
+            reading.back.consents.add(purpose)
 
 
 def _row(

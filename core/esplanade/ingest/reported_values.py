@@ -30,11 +30,15 @@ def read_fields(reading: Reading) -> None:
         match verdict:
             case "echo":
                 merge.confirm(remote, f"field:{vendor}", reported, reading.traits.alters)
+                reading.echoes.append(vendor)
             case "ask" | "returned":
                 if reading.traits.can_fetch:
                     reading.asks.add(vendor)
+                else:
+                    reading.echoes.append(vendor)
             case "same":
                 remote.fields[vendor] = reported
+                reading.echoes.append(vendor)
             case "cut":
                 remote.rejected[vendor] = remote.sent[f"field:{vendor}"][-1].value
                 remote.fields[vendor] = reported
@@ -48,6 +52,7 @@ def read_fields(reading: Reading) -> None:
                 remote.fields[vendor] = reported
                 remote.rejected.pop(vendor, None)
                 if name not in person.fields and merge.is_empty(reported):
+                    reading.echoes.append(vendor)
                     continue
                 person.fields[name] = Clocked(reported, reading.telling.at)
                 reading.changes.fields.add(name)
@@ -62,14 +67,17 @@ def read_audiences(reading: Reading) -> None:
             continue
         key = f"audience:{name}"
         if remote.audiences.get(name) == member and not remote.unknown:
+            reading.echoes.append(name)
             continue
         sent = merge.echoed(remote, key, member, telling)
         if sent is not None and sent.at > remote.acked_at:
+            reading.echoes.append(name)
             continue
         if reading.traits.can_fetch and (sent is not None or merge.is_perhaps_older(remote, key, telling)):
             reading.asks.add(name)
             continue
         if sent is not None:
+            reading.echoes.append(name)
             continue
         remote.audiences[name] = member
         held = person.audiences.get(name)
@@ -79,6 +87,8 @@ def read_audiences(reading: Reading) -> None:
         elif bool(held.value) != member:
             reading.back.audiences.add(name)
             reading.notes.append(("conflict", f"{name}: the hub's membership stands"))
+        else:
+            reading.echoes.append(name)
 
 
 def _policy(connector: ConnectorConfig, name: str) -> Conflict:

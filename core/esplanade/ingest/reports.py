@@ -19,7 +19,7 @@ from .reading import Reading, telling_of
 from .reported_consents import denied, read_consents
 from .reported_values import read_audiences, read_fields
 from .resolve import Identifiers, IdentityConflict, Suppressed, resolve, state_address
-from .retire import retire
+from .retire import retire, tell_all
 from .shapes import ReportIn
 from .world import World
 
@@ -51,7 +51,9 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
     )
     reading.changes.created = created
     cause = _cause(world, entry, remote)
+    known = list(remote.former)
     former = contacts.about(remote, person, body.email, body.remote_id, body.previous_email)
+    left = [contact for contact in remote.former if contact is not former and contact not in known]
     if former is not None:
         _about_former(unit, world, reading, former, entry, cause)
     elif body.pulled and not reading.telling.fresh:
@@ -63,9 +65,16 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
         if "profile" in connector.sends:
             read_fields(reading)
             read_audiences(reading)
+        elif body.fields or body.audiences:
+            reading.notes.append(("not-mapped", "`sends` leaves out profile"))
         if "consent" in connector.sends:
             read_consents(unit, world, reading, entry)
+        elif body.consents:
+            reading.notes.append(("not-mapped", "`sends` leaves out consent"))
     _finish(unit, world, reading, cause, effects, is_former=former is not None)
+    for contact in left:
+        retire(unit, reading.person, connector, contact, cause.chain)
+        tell_all(unit, reading.person, connector, cause.chain)
 
 
 def differs(
@@ -76,8 +85,12 @@ def differs(
         return True
     if any(held == "granted" and purpose in person.doubted for purpose, held in report.consents.items()):
         return True
-    if contacts.former_of(remote, report.email, report.remote_id) is not None and not _is_own(remote, report):
-        return any(held == "granted" for held in report.consents.values())
+    former = contacts.former_of(remote, report.email, report.remote_id)
+    if former is not None and not _is_own(remote, report):
+        return any(
+            held == "granted" or (purpose not in former.told and _unlike(held, former.consents.get(purpose)))
+            for purpose, held in report.consents.items()
+        )
     if report.remote_id is not None and report.remote_id != remote.remote_id:
         return True
     if report.email is not None and not same_address(report.email, remote.email):
@@ -154,6 +167,7 @@ def _identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> None:
     if report.deleted:
         remote.email, remote.remote_id = None, None
         remote.fields, remote.audiences, remote.owned = {}, {}, []
+        reading.notes.append(("drift", "the vendor no longer has this contact"))
         return
     if not report.email:
         return
@@ -216,10 +230,18 @@ def _about_former(unit: Unit, world: World, reading: Reading, contact: Contact, 
         if held == "granted":
             contact.told.pop(purpose, None)
         elif held == "denied" or (held == "absent" and before == "granted"):
-            ours = told is not None and not (telling.has_clock and telling.at < told)
-            if before not in {"denied", "absent"} and not ours and "consent" in reading.connector.sends:
+            is_news = before not in {"denied", "absent"} or told is not None
+            ours = told is not None and not contacts.is_before(telling.at if telling.has_clock else None, told)
+            if is_news and not ours and "consent" in reading.connector.sends and not _is_denied(unit, reading, purpose):
                 denied(unit, world, reading, purpose, entry, "former")
+                reading.back.consents.add(purpose)  # of the person's own contact the vendor does not know it
     retire(unit, reading.person, reading.connector, contact, cause.chain)
+
+
+def _is_denied(unit: Unit, reading: Reading, purpose: str) -> bool:
+    """Whether an opt-out as late as this one is on record already."""
+    rows = unit.ledger(reading.person.id, purpose)
+    return any(row.state == "denied" and row.said_at >= reading.telling.at for row in rows)
 
 
 def _read_again(unit: Unit, reading: Reading, cause: Cause, effects: Effects) -> None:
@@ -241,8 +263,9 @@ def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: E
         unit.note(cause.note(person, "reported", connector=name, reason="unconfirmed", detail=detail))
         _read_again(unit, reading, cause, effects)
     if not changes and not reading.back:
-        if not reading.asks and not is_former:
-            unit.note(cause.note(person, "reported", connector=name, reason="echo"))
+        if not reading.asks and not is_former and (reading.echoes or not reading.notes):
+            detail = ", ".join(sorted(reading.echoes))
+            unit.note(cause.note(person, "reported", connector=name, reason="echo", detail=detail))
         effects.lanes.add(name)
         return
     if changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from esplanade.errors import EsplanadeError, EventError
 from esplanade.records import Person, Remote
@@ -10,7 +11,7 @@ from esplanade.store.port import Unit
 from esplanade.sync.identity import Address, normalise
 
 from . import suppression
-from .changes import Cause, Changes
+from .changes import Cause, Changes, skip
 from .merging import join_contacts, merge
 from .world import World
 
@@ -51,8 +52,13 @@ def resolve(
     ``returns``: it is a proven grant, by which somebody who was erased before comes back. Raises IdentityConflict for people
     with different CDP ids, Suppressed for somebody who was erased.
     """
-    people = _known(unit, named)
-    _let_in(unit, named, said_at if returns else None)
+    by_id, by_address, by_previous = _known(unit, named)
+    named = _without_the_erased(unit, named, by_id, by_address, by_previous, said_at if returns else None)
+    if named.address is not None and by_address is not None and _has_left(by_address, named.address, named.cdp_id):
+        by_address.emails = [old for old in by_address.emails if normalise(old).key != named.address.key]
+        unit.save_person(by_address)
+        by_address = None
+    people = list({one.id: one for one in (by_id, by_address, by_previous) if one is not None}.values())
     if not people:
         return _make(unit, named, said_at, cause.now), Changes(created=True)
     person, changes = people[0], Changes()
@@ -67,6 +73,8 @@ def resolve(
     if named.address is not None:
         stated = named.previous is not None or named.cdp_id is not None
         changes.renamed |= state_address(unit, person, named.address, said_at if stated else None)
+        if stated and person.email_key != named.address.key:
+            skip(unit, cause, person, "", "stale", "another address was stated later")
     if named.previous is not None:
         _remember(unit, person, named.previous)
     join_contacts(unit, world, person, remotes, cause)
@@ -80,6 +88,7 @@ def state_address(unit: Unit, person: Person, address: Address, said_at: float |
     """
     if not person.email_key:
         person.email, person.email_key, person.email_at = address.given, address.key, said_at or 0.0
+        person.emails = [old for old in person.emails if normalise(old).key != address.key]
         unit.add_email(person.id, address.key)
         return True
     if person.email_key == address.key:
@@ -95,27 +104,47 @@ def state_address(unit: Unit, person: Person, address: Address, said_at: float |
     return True
 
 
-def _known(unit: Unit, named: Identifiers) -> list[Person]:
-    found = [
+def _known(unit: Unit, named: Identifiers) -> tuple[Person | None, Person | None, Person | None]:
+    """Those known by the CDP's id, by the address and by the earlier address."""
+    return (
         unit.person_by_cdp_id(named.cdp_id) if named.cdp_id is not None else None,
         unit.person_by_email(named.address.key) if named.address else None,
         unit.person_by_email(named.previous.key) if named.previous else None,
-    ]
-    return list({person.id: person for person in found if person is not None}.values())
+    )
 
 
-def _let_in(unit: Unit, named: Identifiers, returns_at: float | None) -> None:
-    """Raise Suppressed for an address or an id that is nobody's since its person was erased."""
-    key = named.address.key if named.address is not None else None
-    key = key if key is None or unit.person_by_email(key) is None else None
-    cdp_id = named.cdp_id
-    cdp_id = cdp_id if cdp_id is None or unit.person_by_cdp_id(cdp_id) is None else None
-    found = suppression.suppressed(unit, email_key=key, cdp_id=cdp_id) if key or cdp_id else None
-    if found is None:
-        return
-    if key is None or returns_at is None or returns_at <= found.at:
-        raise Suppressed("the person was erased, and has not asked to be known again")
-    suppression.lift(unit, found, key)
+def _has_left(holder: Person, address: Address, cdp_id: str | None) -> bool:
+    """Whether an address is free for the person with this id: its holder, who has another id, has another address by now."""
+    return cdp_id is not None and holder.cdp_id not in {None, cdp_id} and holder.email_key not in {"", address.key}
+
+
+def _without_the_erased(
+    unit: Unit,
+    named: Identifiers,
+    by_id: Person | None,
+    by_address: Person | None,
+    by_previous: Person | None,
+    returns_at: float | None,
+) -> Identifiers:
+    """What an event gives, less an earlier address that is nobody's since its person was erased.
+
+    Raises Suppressed where it would bring that person back without their own word for it.
+    """
+    erased_before = None
+    if named.previous is not None and by_previous is None:
+        erased_before = suppression.suppressed(unit, email_key=named.previous.key)
+    key = named.address.key if named.address is not None and by_address is None else None
+    cdp_id = named.cdp_id if by_id is None else None
+    found = (
+        suppression.suppressed(unit, email_key=key, cdp_id=cdp_id) if key is not None or cdp_id is not None else None
+    )
+    if erased_before is not None and by_id is None and by_address is None:
+        found = found or erased_before
+    if found is not None:
+        if named.address is None or returns_at is None or returns_at <= found.at:
+            raise Suppressed("the person was erased, and has not asked to be known again")
+        suppression.lift(unit, found, named.address.key)
+    return named if erased_before is None else replace(named, previous=None)
 
 
 def _make(unit: Unit, named: Identifiers, said_at: float, now: float) -> Person:

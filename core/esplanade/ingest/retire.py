@@ -46,11 +46,15 @@ def retire(unit: Unit, person: Person, connector: ConnectorConfig, contact: Cont
 def move_on(
     unit: Unit, person: Person, remote: Remote, connector: ConnectorConfig, traits: Traits, chain: Chain
 ) -> bool:
-    """Leave a contact behind that cannot go along to the person's new address: it leaves every list, and a new one is told all."""
+    """Leave a contact behind that cannot go along to the person's new address: it leaves every list, and a new one is told all.
+
+    At an address that they had before, the vendor still has their contact, which is theirs again.
+    """
     if remote.email is None or same_address(remote.email, person.email) or contacts.can_move(connector, traits):
         return False
     former = contacts.part(remote)
     assert former is not None
+    contacts.take_back(remote, person.email, None)
     retire(unit, person, connector, former, chain)
     unit.save_remote(remote)
     tell_all(unit, person, connector, chain)

@@ -72,6 +72,11 @@ class Hub:
         return self.loaded.config
 
     @property
+    def world(self) -> World:
+        """What the fold and the lanes know of the configuration."""
+        return self._world
+
+    @property
     def ready(self) -> bool:
         """Whether events are taken and delivered."""
         return self._ready

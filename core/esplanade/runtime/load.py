@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,9 @@ from msgspec import Struct
 
 from esplanade import registry
 from esplanade.config import Config, build, read
-from esplanade.connector import Connector, methods_of
+from esplanade.connector import Connector, methods_of, traits_of
 from esplanade.errors import PluginLoadError
+from esplanade.ingest.world import World
 
 Plugin = type[Connector[Any]] | PluginLoadError
 
@@ -45,6 +47,17 @@ def find(reference: str, folder: Path) -> Plugin:
         return registry.find(reference, folder)
     except PluginLoadError as problem:
         return problem
+
+
+def world_of(loaded: Loaded) -> World:
+    """What a hub on this configuration would send where, without one. Of a plugin that cannot be started nothing is known."""
+    traits = {}
+    for name, connector in loaded.config.connectors.items():
+        plugin = loaded.plugins[connector.plugin]
+        if not isinstance(plugin, PluginLoadError):
+            with contextlib.suppress(Exception, SystemExit):  # the boundary: a plugin's constructor may raise anything
+                traits[name] = traits_of(plugin(connector.settings))
+    return World.of(loaded.config, traits)
 
 
 def plugin_report(loaded: Loaded) -> list[dict[str, Any]]:

@@ -6,17 +6,28 @@ from collections.abc import Iterable
 
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Traits
-from esplanade.records import Contact, Person, Remote
+from esplanade.records import Clocked, Contact, Person, Remote
 
 from .identity import same_address
+from .plan import FormerRef
 
 KEPT = 20
 """So many former contacts are remembered, so that a late word about one is not taken for the person's own contact."""
+
+SKEW_S = 60.0
+"""So far may a vendor's clock be behind, or cut to whole minutes: within that, an opt-out of ours may seem older than it is."""
 
 
 def is_known(remote: Remote | None) -> bool:
     """Whether the vendor has a contact of this person, as far as the hub knows."""
     return remote is not None and (remote.email is not None or remote.unknown or bool(remote.consents))
+
+
+def is_own(remote: Remote, contact: Contact | FormerRef) -> bool:
+    """Whether that is the person's present contact."""
+    if None not in {remote.remote_id, contact.remote_id}:
+        return remote.remote_id == contact.remote_id
+    return _is_same(remote.email, contact.email)
 
 
 def can_move(connector: ConnectorConfig, traits: Traits) -> bool:
@@ -32,11 +43,11 @@ def part(remote: Remote) -> Contact | None:
         email=remote.email,
         remote_id=remote.remote_id,
         fields=remote.fields,
-        consents=remote.consents,
+        consents={} if remote.unknown else remote.consents,
         audiences=remote.owned,
     )
     remote.former = [*remote.former, contact][-KEPT:]
-    remote.email, remote.remote_id = None, None
+    remote.email, remote.remote_id, remote.unknown = None, None, False
     remote.fields, remote.consents, remote.audiences, remote.owned = {}, {}, {}, []
     remote.sent, remote.confirmed, remote.asked, remote.rejected = {}, [], {}, {}
     return contact
@@ -57,8 +68,8 @@ def join(kept: Remote, other: Remote, person: Person) -> list[Contact]:
         setattr(kept, name, getattr(mine, name))
     for name in ("asked", "rejected", "acked_at"):
         setattr(kept, name, getattr(mine, name))
-    same = parted is not None and (parted.remote_id or parted.email) == (kept.remote_id or kept.email)
-    kept.former = [*found, *([parted] if parted is not None and not same else [])][-KEPT:]
+    kept.former = [*found, *([parted] if parted is not None and not is_own(kept, parted) else [])][-KEPT:]
+    forget(kept, kept.email, kept.remote_id)
     return kept.former
 
 
@@ -74,6 +85,47 @@ def forget(remote: Remote, email: str | None, remote_id: str | None) -> None:
     contact = former_of(remote, email, remote_id)
     if contact is not None:
         remote.former.remove(contact)
+
+
+def take_back(remote: Remote, email: str | None, remote_id: str | None) -> bool:
+    """Let the former contact of this address or id be the person's own again; False when there is none.
+
+    What it holds is not taken for granted: its fields are sent anew, and so are consents that the vendor never confirmed.
+    That the hub has opted it out is remembered, so that a late word of that is not taken for the person's.
+    """
+    contact = former_of(remote, email, remote_id)
+    if contact is None:
+        return False
+    remote.former.remove(contact)
+    if remote.email is None and remote.remote_id is None:
+        remote.email, remote.remote_id = contact.email, contact.remote_id
+    for purpose, held in contact.consents.items():
+        if held in {"denied", "absent"} or purpose not in contact.told:
+            remote.consents.setdefault(purpose, held)
+    for purpose, at in contact.told.items():
+        remote.sent[f"retired:{purpose}"] = [Clocked("denied", at)]
+    for name in contact.audiences:
+        remote.audiences.setdefault(name, True)
+    remote.owned = sorted({*remote.owned, *(name for name in contact.audiences if remote.audiences[name])})
+    return True
+
+
+def is_before(at: float | None, told: float) -> bool:
+    """Whether an opt-out was surely made before the hub told the vendor of one. ``at`` is the vendor's clock, None: it has none."""
+    return at is not None and at < told - SKEW_S
+
+
+def was_retired(remote: Remote, purpose: str, at: float | None) -> bool:
+    """Whether an opt-out that the vendor tells of is the hub's own, from when this contact was a former one.
+
+    ``at`` is the vendor's own clock for it. Once the hub has granted it anew, what comes without a clock counts.
+    """
+    retired = remote.sent.get(f"retired:{purpose}")
+    if not retired or is_before(at, retired[-1].at):
+        return False
+    return not any(
+        sent.value == "granted" and (at is None or sent.at <= at) for sent in remote.sent.get(f"consent:{purpose}", ())
+    )
 
 
 def about(
@@ -92,12 +144,14 @@ def about(
     current = email is not None and _is_same(email, person.email)
     found = former_of(remote, email, remote_id)
     if own is None and own_id is None:
+        if current:
+            take_back(remote, email, remote_id)
         return None if found is None or current else found
     if current:
-        if not _is_same(own, person.email) and (remote_id is not None or own_id is None or found is not None):
+        other = remote_id is not None or found is not None or (own_id is None and not _was_moved(remote, person))
+        if other and not _is_same(own, person.email):
             part(remote)
-        if found is not None:
-            remote.former.remove(found)
+        take_back(remote, email, remote_id)
         return None
     if found is not None:
         return found
@@ -112,6 +166,11 @@ def _stranger(remote: Remote, email: str, remote_id: str | None) -> Contact:
     contact = Contact(email=email, remote_id=remote_id)
     remote.former = [*remote.former, contact][-KEPT:]
     return contact
+
+
+def _was_moved(remote: Remote, person: Person) -> bool:
+    """Whether the vendor was lately told to give the person's contact their current address."""
+    return any(_is_same(str(sent.value), person.email) for sent in remote.sent.get("address", ()))
 
 
 def _is_at(remote: Remote, person: Person) -> bool:

@@ -90,8 +90,8 @@ def _renamed_from(email: str, remote: Remote | None, traits: Traits) -> str | No
         return None
     if remote.email is not None and not same_address(remote.email, email):
         return remote.email
-    if traits.address_change == "merge" and remote.former:
-        return remote.former[0].email
+    if traits.address_change == "merge":
+        return next((one.email for one in remote.former if one.email and not same_address(one.email, email)), None)
     return None
 
 

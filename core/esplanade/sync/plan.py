@@ -19,6 +19,7 @@ from esplanade.model import (
     TriggerTarget,
     Value,
 )
+from esplanade.reasons import Reason
 from esplanade.records import Delivery, Person, Remote
 
 from . import consent, mapping, merge
@@ -49,7 +50,7 @@ class Send(Struct, frozen=True, kw_only=True):
 class Skip(Struct, frozen=True, kw_only=True):
     """Send nothing, for this reason."""
 
-    reason: str
+    reason: Reason
     detail: str = ""
 
 
@@ -150,7 +151,9 @@ def _consent(
     purpose = delivery.subject
     wanted = mapping.desired_consent(person, connector, purpose)
     if wanted is None:
-        return Skip(reason="not-mapped" if purpose not in connector.consents else "no-consent")
+        if purpose not in connector.consents:
+            return Skip(reason="not-mapped")
+        return Skip(reason="no-consent", detail=_nothing_granted(person, purpose))
     held = remote.consents.get(purpose) if remote else None
     unknown = remote.unknown if remote else False
     if held == wanted and not delivery.force and (not unknown or wanted == "pending"):
@@ -211,6 +214,13 @@ def _trigger(
         at=as_datetime(body.at),
     )
     return Send(event=event, email=person.email)
+
+
+def _nothing_granted(person: Person, purpose: str) -> str:
+    standing = person.consents.get(purpose)
+    if standing is None:
+        return f"nothing was said about {purpose}"
+    return f"{purpose} is {'in doubt' if purpose in person.doubted else standing.state}"
 
 
 def trigger_target(connector: ConnectorConfig, trigger: str) -> TriggerTarget | None:

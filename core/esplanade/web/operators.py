@@ -106,7 +106,12 @@ class Operators:
     async def _explain(self, request: web.Request) -> web.Response:
         connector = _query(request, "connector").get("connector")
         email = request.match_info["email"]
-        return _found(await self._read(lambda reader: explain_view(reader, email, connector)))
+        world, facts, now = self._hub.world, self._hub.connectors(), self._hub.clock.time()
+        return _found(
+            await self._read(
+                lambda reader: explain_view(reader, world, email, facts=facts, now=now, connector=connector)
+            )
+        )
 
     async def _deliveries(self, request: web.Request) -> web.Response:
         asked = _query(request, "connector", "kind", "email", "state", "reason", "after", "limit")

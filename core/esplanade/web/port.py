@@ -8,6 +8,7 @@ from msgspec import Struct
 from esplanade.clock import Clock
 from esplanade.config.model import Config
 from esplanade.ingest.accept import Intake
+from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Discovery, InboundRequest
 from esplanade.records import DeliveryFilter
 from esplanade.store.port import Store
@@ -63,6 +64,11 @@ class HubPort(Protocol):
     @property
     def clock(self) -> Clock:
         """The clock of this hub."""
+        ...
+
+    @property
+    def world(self) -> World:
+        """What is sent where, as the running connectors have it."""
         ...
 
     @property

@@ -8,7 +8,8 @@ import pytest
 
 COMMANDS = [
     [], ["audit"], ["audit", "verify"],
-    ["check"], ["connectors"], ["dead"], ["discover"], ["explain"], ["import"], ["pause"], ["plugins"], ["pull"], ["queue"],
+    ["check"], ["connectors"], ["dead"], ["discover"], ["explain"], ["import"], ["pause"],
+    ["person"], ["person", "erase"], ["plugins"], ["pull"], ["queue"],
     ["replay"], ["resume"], ["run"], ["schema"], ["send"], ["send", "profile"], ["send", "consent"], ["send", "trigger"], ["twin"],
 ]  # fmt: skip
 
@@ -24,9 +25,7 @@ def test_every_command_has_help(esplanade, command):
 
 def test_commands_of_later_versions_are_not_listed(esplanade):
     out = esplanade("--help").out
-    assert not [
-        name for name in ("plan", "apply", "drift", "export", "person", "rehearse", "openapi") if f"  {name} " in out
-    ]
+    assert not [name for name in ("plan", "apply", "drift", "export", "rehearse", "openapi") if f"  {name} " in out]
 
 
 def test_without_a_command_it_is_usage(esplanade):

@@ -140,7 +140,15 @@ async def test_explain_tells_what_happened_and_why(ada, client):
     assert {(each["connector"], each["reason"], each["times"]) for each in content["decisions"]} >= {
         ("webpower", "echo", 1), ("off", "no-consent", 1),
     }  # fmt: skip
+    assert content["profile"] == await (await client.get("/v1/people/ada@example.com")).json()
+    webpower, off = content["connectors"]["webpower"], content["connectors"]["off"]
+    assert (webpower["state"], webpower["remote_id"], off["state"]) == ("auth", "9001", "disabled")
+    assert [each["state"] for each in webpower["deliveries"]] == ["due", "due", "scheduled"]
+    assert [(each["reason"], each["means"]) for each in off["decisions"]] == [
+        ("no-consent", "it needs a purpose that the person has not granted")
+    ]
     one = await (await client.get("/v1/people/ada@example.com/explain?connector=off")).json()
+    assert list(one["connectors"]) == ["off"]
     assert [note["connector"] for note in one["timeline"]] == ["off", None]
     assert one["pending"] == {}
 

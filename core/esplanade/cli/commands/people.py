@@ -49,20 +49,27 @@ def import_(session: Session, file: Path, maps: tuple[str, ...], preset: str | N
 @click.argument("email")
 @click.argument("connector", required=False)
 def explain(session: Session, email: str, connector: str | None) -> int:
-    """Tell everything that is known of a person: consents and who said so, what was sent, what was not and why."""
-    from esplanade.views import explain_view, person_view
+    """Tell everything that is known of a person: consents and who said so, what was sent, what was not and why.
+
+    EMAIL is any address that they have or had. With CONNECTOR only that one, and what concerns all.
+    """
+    from esplanade.cli.explaining import explained
+    from esplanade.cli.facts import facts
+    from esplanade.clock import SystemClock
+    from esplanade.runtime import world_of
+    from esplanade.views import explain_view
 
     if connector is not None:
         session.connector(connector)
+    world, known = world_of(session.loaded), facts(session.loaded)
     try:
         with session.reading() as reader:
-            profile = person_view(reader, email)
-            why = explain_view(reader, email, connector)
+            why = explain_view(reader, world, email, facts=known, now=SystemClock().time(), connector=connector)
     except EventError as problem:
         raise OperationError(f"{email!r}: {problem.message}") from None
-    if profile is None or why is None:
+    if why is None:
         raise OperationError(f"nobody with the address {email} is known here")
-    session.out.show({**why, "profile": profile}, *_explained(profile, why, connector))
+    session.out.show(why, *explained(why))
     return 0
 
 
@@ -117,72 +124,3 @@ def _columns(maps: tuple[str, ...], preset: str | None) -> Columns:
         required.append(column)
     readers = {name: reader for name, reader in base.readers.items() if name not in required}
     return Columns(names=names, readers=readers, required=tuple(required))
-
-
-def _explained(profile: dict[str, Any], why: dict[str, Any], connector: str | None) -> list[Table | str]:
-    consents, held = profile["consents"], profile["connectors"]
-    vendors = [name for name in held if connector in {None, name}]
-    return [
-        f"{profile['email'] or '(no address)'}   {profile['person']}"
-        + (f"   id {profile['id']}" if profile["id"] else ""),
-        *([f"earlier addresses: {', '.join(profile['emails'][1:])}"] if profile["emails"][1:] else []),
-        Table(title="Fields", columns=("field", "value"), rows=list(profile["fields"].items())),
-        Table(title="Audiences", columns=("audience", "member"), rows=list(profile["audiences"].items())),
-        Table(
-            title="Consents",
-            columns=("purpose", "state", "method", "since", "source", "evidence"),
-            rows=[
-                (name, _standing(one), one["method"], one["at"], one["source"], one["evidence"])
-                for name, one in consents.items()
-            ],
-        ),
-        Table(
-            title="What was said about consents",
-            columns=("said", "recorded", "purpose", "state", "method", "source", "evidence"),
-            rows=[
-                (
-                    row["said_at"],
-                    row["recorded_at"],
-                    row["purpose"],
-                    row["state"],
-                    row["method"],
-                    row["source"],
-                    row["evidence"],
-                )
-                for row in why["consents"]
-            ],
-        ),
-        Table(
-            title="What vendors hold",
-            columns=("connector", "remote id", "synced", "pending", "fields", "consents", "audiences"),
-            rows=[
-                (
-                    name,
-                    one["remote_id"],
-                    one["synced_at"],
-                    one["pending"],
-                    *(one["base"][part] for part in ("fields", "consents", "audiences")),
-                )
-                for name, one in held.items()
-                if name in vendors
-            ],
-        ),
-        Table(
-            title="Why not",
-            columns=("connector", "kind", "reason", "times", "last"),
-            rows=[(one["connector"], one["kind"], one["reason"], one["times"], one["at"]) for one in why["decisions"]],
-        ),
-        Table(
-            title="Timeline",
-            columns=("at", "what", "connector", "kind", "reason", "detail"),
-            rows=[
-                (one["at"], one["what"], one["connector"], one["kind"], one["reason"], one["detail"])
-                for one in why["timeline"]
-            ],
-        ),
-    ]
-
-
-def _standing(consent: dict[str, Any]) -> str:
-    under = consent.get("under")
-    return f"{consent['state']} (still {under})" if under else str(consent["state"])

@@ -15,7 +15,7 @@ from esplanade.sync.identity import normalise
 from .connectors import INBOUND
 from .times import moment
 
-KINDS: tuple[DeliveryKind, ...] = ("profile", "consent", "trigger", "webhook")
+KINDS: tuple[DeliveryKind, ...] = ("profile", "consent", "trigger", "webhook", "fetch", "fold")
 STATES = ("due", "scheduled", "in_flight", "parked", "dead", "done")
 MAX_PAGE = 1_000
 

@@ -16,7 +16,7 @@ from esplanade.cli.session import Session, command
 from esplanade.errors import EventError
 
 F = TypeVar("F", bound=Callable[..., Any])
-KINDS = ("profile", "consent", "trigger", "webhook")
+KINDS = ("profile", "consent", "trigger", "webhook", "fetch", "fold")
 WAITING = ["pending", "in_flight", "parked"]
 DEAD = ["dead"]
 

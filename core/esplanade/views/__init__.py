@@ -6,7 +6,7 @@ Questions to a store's reader, answered as JSON can hold them; whoever asks runs
 from .connectors import ConnectorFacts, connectors_view
 from .deliveries import KINDS, MAX_PAGE, STATES, deliveries_view, delivery_filter, delivery_number
 from .explain import explain_view
-from .people import person_view
+from .people import nobody, person_view
 
 __all__ = [
     "KINDS",
@@ -18,5 +18,6 @@ __all__ = [
     "delivery_filter",
     "delivery_number",
     "explain_view",
+    "nobody",
     "person_view",
 ]

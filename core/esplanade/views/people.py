@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from esplanade.ingest.suppression import suppressed
 from esplanade.records import Clocked, Person, Remote
 from esplanade.store.port import Reader
 from esplanade.sync.identity import normalise
 
 from .connectors import INBOUND
 from .times import moment
+
+
+def nobody(reader: Reader, email: str) -> str:
+    """Why there is nobody to show for an address: unknown, or erased. Raises EventError."""
+    erased = suppressed(reader, email_key=normalise(email).key)
+    if erased is None:
+        return "nobody with this address is known here"
+    return (
+        f"whoever had this address was erased on {moment(erased.at)}; what is said of it is not taken in, until a grant with "
+        "evidence that was given since"
+    )
 
 
 def person_view(reader: Reader, email: str) -> dict[str, Any] | None:

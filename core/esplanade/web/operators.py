@@ -20,13 +20,14 @@ from esplanade.views import (
     delivery_filter,
     delivery_number,
     explain_view,
+    nobody,
     person_view,
 )
 
 from .access import Doors
 from .api import Events, Sender
 from .body import read_body
-from .port import Erased, HubPort
+from .port import HubPort
 from .problems import Problem, of_store
 
 R = TypeVar("R")
@@ -101,17 +102,21 @@ class Operators:
     async def _person(self, request: web.Request) -> web.Response:
         _query(request)
         email = request.match_info["email"]
-        return _found(await self._read(lambda reader: person_view(reader, email)))
+        return await self._one(email, lambda reader: person_view(reader, email))
 
     async def _explain(self, request: web.Request) -> web.Response:
         connector = _query(request, "connector").get("connector")
         email = request.match_info["email"]
         world, facts, now = self._hub.world, self._hub.connectors(), self._hub.clock.time()
-        return _found(
-            await self._read(
-                lambda reader: explain_view(reader, world, email, facts=facts, now=now, connector=connector)
-            )
+        return await self._one(
+            email, lambda reader: explain_view(reader, world, email, facts=facts, now=now, connector=connector)
         )
+
+    async def _one(self, email: str, question: Callable[[Reader], dict[str, Any] | None]) -> web.Response:
+        content = await self._read(question)
+        if content is None:
+            raise Problem(404, await self._read(lambda reader: nobody(reader, email)))
+        return _json(content)
 
     async def _deliveries(self, request: web.Request) -> web.Response:
         asked = _query(request, "connector", "kind", "email", "state", "reason", "after", "limit")
@@ -149,7 +154,10 @@ class Operators:
 
     async def _erase(self, request: web.Request) -> web.Response:
         _query(request)
-        return _found(await self._hub.erase(request.match_info["email"]))
+        erased = await self._hub.erase(request.match_info["email"])
+        if erased is None:
+            raise Problem(404, "nobody with this address is known here")
+        return _json(erased)
 
     async def _import(self, request: web.Request) -> web.Response:
         sender = Sender(source=IMPORT, kind="profile", may=KINDS, backfill=True, imported=True)
@@ -240,12 +248,6 @@ def _limit(text: str) -> int:
 
 def _seconds(at: datetime | float | None) -> float | None:
     return at.timestamp() if isinstance(at, datetime) else at
-
-
-def _found(content: dict[str, Any] | Erased | None) -> web.Response:
-    if content is None:
-        raise Problem(404, "nobody is known by this address")
-    return _json(content)
 
 
 def _json(content: Any) -> web.Response:

@@ -255,7 +255,7 @@ def test_explain_of_nobody_is_exit_1(esplanade):
     esplanade("send", "profile", "--email", "ada@example.com")
     ended = esplanade("explain", "bob@example.com")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err == "esplanade: nobody with the address bob@example.com is known here\n"
+    assert ended.err == "esplanade: bob@example.com: nobody with this address is known here\n"
     assert "not an e-mail address" in esplanade("explain", "bob").err
 
 

@@ -57,7 +57,7 @@ def explain(session: Session, email: str, connector: str | None) -> int:
     from esplanade.cli.facts import facts
     from esplanade.clock import SystemClock
     from esplanade.runtime import world_of
-    from esplanade.views import explain_view
+    from esplanade.views import explain_view, nobody
 
     if connector is not None:
         session.connector(connector)
@@ -65,10 +65,11 @@ def explain(session: Session, email: str, connector: str | None) -> int:
     try:
         with session.reading() as reader:
             why = explain_view(reader, world, email, facts=known, now=SystemClock().time(), connector=connector)
+            missing = nobody(reader, email) if why is None else ""
     except EventError as problem:
         raise OperationError(f"{email!r}: {problem.message}") from None
     if why is None:
-        raise OperationError(f"nobody with the address {email} is known here")
+        raise OperationError(f"{email}: {missing}")
     session.out.show(why, *explained(why))
     return 0
 
@@ -99,7 +100,7 @@ def erase(session: Session, email: str, *, yes: bool) -> int:
     except EventError as problem:
         raise OperationError(f"{email!r}: {problem.message}") from None
     if erased is None:
-        raise OperationError(f"nobody with the address {email} is known here")
+        raise OperationError(f"{email}: nobody with this address is known here")
     rows = [(one["connector"], one["result"], one["detail"]) for one in erased["certificate"]]
     table = Table(title="Certificate", columns=("connector", "result", "detail"), rows=rows)
     session.out.show(erased, f"{erased['person']} is erased since {erased['erased_at']}", table)

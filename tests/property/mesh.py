@@ -6,19 +6,16 @@ Nothing here waits: each step is a plain call, and the steps decide what overtak
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
-from msgspec import Struct, field
 
 from esplanade.config.model import ConnectorConfig, Hub
 from esplanade.connector import traits_of
-from esplanade.context import Context
 from esplanade.delivery.desk import Desk, Finished, Work
 from esplanade.delivery.inbound import InboundDesk
 from esplanade.delivery.outbound import OutboundDesk
@@ -28,90 +25,34 @@ from esplanade.ingest.changes import Effects
 from esplanade.ingest.entries import fold_entry
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.ingest.world import World
-from esplanade.model import AudienceTarget, ConsentTarget, Report, TriggerTarget
+from esplanade.model import Report
 from esplanade.records import DeliveryFilter, Person, Remote
-from esplanade.store import migrate
 from esplanade.store.sqlite.store import SqliteUnit
 from esplanade.sync import consent
+from esplanade.sync.identity import normalise
 from esplanade.testing.clock import FakeClock
 
-from .vendor import Contact, Habits, Vendor, encode
-
-T = TypeVar("T")
+from .sites import Site, Steady, at_once, config_of, context_of, database
+from .vendor import Contact, Vendor, encode
 
 CALLS = 4
 """How many calls of one lane are under way at most."""
-ROUNDS = 400
+ROUNDS = 3_000
 """More of them than any finite mesh needs: a mesh that is still busy then never goes quiet."""
 DAY_S = 86_400.0
-
-
-class Asks(ConsentTarget, frozen=True, kw_only=True):
-    """A target whose vendor has each plain grant confirmed."""
-
-    def asks_to_confirm(self) -> bool:
-        return True
-
-
-class Site(Struct, frozen=True, kw_only=True):
-    """One connector and its vendor."""
-
-    habits: Habits = field(default_factory=Habits)
-    fields: list[str] = field(default_factory=lambda: ["name", "note", "points"])
-    purposes: list[str] = field(default_factory=lambda: ["newsletter"])
-    audiences: list[str] = field(default_factory=lambda: ["club"])
-    asks: bool = False
-    """The vendor has grants of ``newsletter`` confirmed, if no other does so already."""
-    regrant: str = "confirmed"
-    conflict: str = "newest"
-    requires: str | None = None
-    source: str | None = None
-
-
-class Silent:
-    """A log that nobody reads."""
-
-    def debug(self, event: str, **values: Any) -> None: ...
-
-    info = warning = error = debug
 
 
 class RestlessError(AssertionError):
     """The mesh does not go quiet."""
 
 
-def at_once(coroutine: Coroutine[Any, Any, T]) -> T:
-    """The result of a coroutine that waits for nothing."""
-    try:
-        coroutine.send(None)
-    except StopIteration as end:
-        return end.value
-    coroutine.close()
-    raise AssertionError("something in the mesh waits")
-
-
-class Steady:
-    """The writer without its thread."""
-
-    def __init__(self, unit: SqliteUnit) -> None:
-        self._unit = unit
-
-    async def accept(self, entries, answered=None):
-        self._unit.append(entries)
-
-    async def run(self, work, *, durable=True):
-        return work(self._unit)
-
-    async def read(self, question):
-        return question(self._unit)
-
-
 class Mesh:
     """The hub with its vendors around it. Steps are the methods below ``# Steps``; each moves the clock on a little."""
 
-    def __init__(self, sites: Iterable[Site], hub: Hub | None = None) -> None:
+    def __init__(self, sites: Iterable[Site], chance: int = 0, hub: Hub | None = None) -> None:
+        self._chance = Random(chance)
         self.clock = FakeClock()
-        self.db = _database()
+        self.db = database()
         self.unit = SqliteUnit(self.db)
         self.transit: list[tuple[str, Report]] = []
         self.vendors: dict[str, Vendor] = {}
@@ -134,9 +75,10 @@ class Mesh:
             asks = site.asks and not asked and "newsletter" in site.purposes
             asked = asked or asks
             self.sites[name] = site
-            connectors[name] = _config(name, site, asks=asks)
-            self.vendors[name] = Vendor(name, site.habits, self.clock, self._posting(name))
-            self.vendors[name].purposes, self.vendors[name].audiences = site.purposes, site.audiences
+            connectors[name] = config_of(name, site, asks=asks)
+            self.vendors[name] = vendor = Vendor(name, site.habits, self.clock, self._posting(name))
+            vendor.columns = [each.upper() for each in site.fields]
+            vendor.purposes, vendor.audiences = site.purposes, site.audiences
         traits = {name: traits_of(vendor) for name, vendor in self.vendors.items()}
         self.world = World(hub=hub or Hub(), connectors=connectors, traits=traits)
         self.store = Steady(self.unit)
@@ -146,7 +88,7 @@ class Mesh:
 
     def _open(self, name: str, config: ConnectorConfig) -> None:
         vendor = self.vendors[name]
-        ctx = _context(config, self.clock)
+        ctx = context_of(config, self.clock)
         hooks = {f"on_{kind}": getattr(vendor, f"on_{kind}") for kind in ("profile", "consent", "trigger")}
         self._desks[name] = OutboundDesk(
             config, world=lambda: self.world, hooks=hooks, ctx=ctx, clock=self.clock, repeat="never", rng=Random(0)
@@ -193,8 +135,12 @@ class Mesh:
     def _holds(self, name: str, kind: str, item: dict[str, Any]) -> dict[str, Any]:
         """Note at a vendor what it says as a source; returns that in the vendor's own form."""
         site, vendor = self.sites[name], self.vendors[name]
+        if moved := item.get("previous_email"):
+            vendor.renames(moved, item["email"], tells=False)
         if kind == "consent":
-            vendor.holds(item["email"], {}, {}, {item["purpose"]: item["state"]} if item["purpose"] in site.purposes else {})
+            vendor.holds(
+                item["email"], {}, {}, {item["purpose"]: item["state"]} if item["purpose"] in site.purposes else {}
+            )
             return item
         said = item.get("fields", {})
         fields = {each: vendor.keeps(each, value) if each in site.fields else value for each, value in said.items()}
@@ -216,18 +162,23 @@ class Mesh:
         webhook = WebhookIn(method="POST", body=encode(report))
         at_once(self.intake.accept([self.intake.entry_for_webhook(name, webhook)]))
         self.fold()
-        self.reads(name)
 
     def loses(self, which: int) -> None:
         """One of the webhooks under way never arrives."""
         if self.transit:
             self.transit.pop(which % len(self.transit))
 
-    def pulls(self, name: str) -> None:
-        """The daily pull of one vendor."""
+    def pulls(self, name: str, meanwhile: Callable[[], object] = lambda: None) -> None:
+        """The daily pull of one vendor; ``meanwhile`` happens between its reading and its answer."""
         self.passes(1)
+        self.vendors[name].meanwhile = meanwhile
         at_once(self._pullers[name].pull())
         self.fold()
+
+    def works(self, lane: str) -> None:
+        """One round of calls, and their answers."""
+        self.calls(lane)
+        self.answers(lane)
 
     # Steps: what goes out.
 
@@ -249,12 +200,6 @@ class Mesh:
         self._desks[name].round(self.unit, ended, 0, set(), self.clock.time())
         self.fold()
 
-    def reads(self, name: str) -> None:
-        """The inbound lane of a connector does what is due."""
-        lane = f"{name}:in"
-        while self.calls(lane):
-            self.answers(lane)
-
     def dies(self) -> None:
         """The hub is killed, its calls with it, and starts again."""
         self._calls = {}
@@ -268,25 +213,29 @@ class Mesh:
     # Coming to rest.
 
     def settles(self) -> None:
-        """Webhooks arrive and lanes work until nothing is left to do. Raises RestlessError when that does not end."""
+        """Webhooks arrive and lanes work, in any order, until nothing is left to do; raises RestlessError if that never ends."""
         for _ in range(ROUNDS):
-            while self.transit:
-                self.arrives(0)
-                self.writes_are_few()
-            busy = False
-            for name in self.vendors:
-                self.reads(name)
-                self.answers(name)
-                if self.calls(name):
-                    busy = True
-                self.answers(name)
-            if self.transit or busy:
+            moves = self._moves()
+            if moves:
+                self._chance.choice(moves)()
                 continue
             due = [at for lane in self._desks if (at := self.unit.next_due_at(lane)) is not None]
             if not due:
                 return
             self.clock.set(max(self.clock.time(), min(due)))
         raise RestlessError("the mesh does not go quiet")
+
+    def _moves(self) -> list[Callable[[], object]]:
+        """What can happen next."""
+        moves: list[Callable[[], object]] = []
+        if self.transit:
+            moves.append(lambda: self.arrives(self._chance.randrange(len(self.transit))))
+        for lane in self._desks:
+            if self._calls.get(lane):
+                moves.append(partial(self.answers, lane))
+            elif (at := self.unit.next_due_at(lane)) is not None and at <= self.clock.time():
+                moves.append(partial(self.calls, lane))
+        return moves
 
     def tells_all_again(self) -> None:
         """Every vendor reports every contact once more, and is pulled, and the mesh comes to rest."""
@@ -296,11 +245,6 @@ class Mesh:
         for name in self.vendors:
             self.pulls(name)
         self.settles()
-
-    def writes_are_few(self) -> None:
-        """Raises RestlessError once there were more writes than any finite mesh has."""
-        if self.writes > ROUNDS:
-            raise RestlessError("the mesh does not go quiet")
 
     def days_pass(self, days: int) -> None:
         """Each day every vendor is pulled, and the mesh comes to rest."""
@@ -344,7 +288,7 @@ class Mesh:
         return sum(vendor.writes for vendor in self.vendors.values())
 
     def person(self, email: str) -> Person | None:
-        return self.unit.person_by_email(email)
+        return self.unit.person_by_email(normalise(email).key)
 
     def people(self) -> list[Person]:
         numbers = self.db.execute("SELECT id FROM people WHERE merged_into IS NULL ORDER BY id").fetchall()
@@ -358,50 +302,5 @@ class Mesh:
         return self.vendors[name].find(person.email)
 
     def queue(self, *states: str) -> list[Any]:
-        found = self.unit.deliveries(DeliveryFilter(states=list(states)), limit=10_000)
+        found = self.unit.deliveries(DeliveryFilter(states=list(states) or None), limit=10_000)
         return [delivery for delivery, _ in found]
-
-
-def _database() -> sqlite3.Connection:
-    db = sqlite3.connect(":memory:", isolation_level=None, cached_statements=256)
-    for migration in migrate.due("sqlite", 0):
-        db.executescript(migration.sql)
-    db.execute("BEGIN")
-    return db
-
-
-def _config(name: str, site: Site, *, asks: bool) -> ConnectorConfig:
-    consents = {purpose: ConsentTarget(regrant=site.regrant) for purpose in site.purposes}  # type: ignore[arg-type]
-    if asks:
-        consents["newsletter"] = Asks(regrant=site.regrant)  # type: ignore[arg-type]
-    return ConnectorConfig(
-        name=name,
-        plugin=name,
-        receives=["profile", "consent", "trigger"],
-        sends=["profile", "consent", "trigger"],
-        fields={each: each.upper() for each in site.fields},
-        consents=consents,
-        audiences={audience: AudienceTarget() for audience in site.audiences},
-        triggers={"welcome": TriggerTarget()},
-        conflict=site.conflict,  # type: ignore[arg-type]
-        requires=site.requires,
-        source=site.source,
-    )
-
-
-def _context(config: ConnectorConfig, clock: FakeClock) -> Context:
-    return Context(
-        connector=config.name,
-        http=None,  # type: ignore[arg-type]  # the model vendors are asked directly
-        kv=None,  # type: ignore[arg-type]  # and remember by themselves
-        log=Silent(),
-        clock=clock,
-        fields=config.fields,
-        consents=config.consents,
-        audiences=config.audiences,
-        triggers=config.triggers,
-        language="en",
-        timezone="UTC",
-    )
-
-

@@ -1,4 +1,4 @@
-"""A model vendor: a small stateful program that does to values and webhooks what real vendors do, and some things they should not."""
+"""A model vendor: a small stateful program that does what real vendors do, and some things that they should not."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ Fault = Literal["before", "after", "busy", "patience"]
 """What becomes of the next call: a timeout before or after the vendor acted, 503 with a refused connection, 429."""
 Lie = Literal["none", "invents", "rewrites", "flips", "contacts"]
 """After a write: another value nobody sent; each value kept as another; the opposite consent; somebody nobody knows."""
+
+LATER_S = 0.5
+"""How long after a write a lie is told."""
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(Report).decode
@@ -76,8 +79,11 @@ class Vendor(Connector[Any]):
         self.faults: deque[Fault] = deque()
         self.writes = 0
         self.mails: list[str] = []
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What goes on while it answers a pull."""
         self.robbed: list[str] = []
         """Memberships that somebody else gave, and the hub took away."""
+        self.columns: list[str] = []
         self.purposes: list[str] = []
         self.audiences: list[str] = []
         self._clock, self._post = clock, post
@@ -89,9 +95,8 @@ class Vendor(Connector[Any]):
         acts = self._begins()
         if self.habits.refuses and any(self.habits.refuses in str(value) for value in event.changed.values()):
             raise PermanentError("a value was refused")
-        contact = self._meant(event) or self._new(event.email)
-        if self.habits.address_change != "new-contact":
-            contact.email = event.email
+        contact = self._moved(event) if event.previous_email else self._meant(event)
+        contact = contact or self._new(event.email)
         before = msgspec.structs.replace(contact, fields=dict(contact.fields), audiences=set(contact.audiences))
         sent = {**event.changed, **dict.fromkeys(event.cleared)}
         contact.fields.update({name: self.keeps(name, value) for name, value in sent.items()})
@@ -104,7 +109,8 @@ class Vendor(Connector[Any]):
         acts()
         kept = {name: contact.fields[name] for name in sent}
         return Outcome(
-            remote_id=contact.id if self.habits.names_contacts else None, acknowledged=kept if self.habits.tells else None
+            remote_id=contact.id if self.habits.names_contacts else None,
+            acknowledged=kept if self.habits.tells else None,
         )
 
     async def on_consent(self, event, ctx):
@@ -115,7 +121,11 @@ class Vendor(Connector[Any]):
             return Outcome(status="unchanged")
         contact = contact or self._new(event.email)
         before = msgspec.structs.replace(contact, consents=dict(contact.consents))
-        contact.consents[event.purpose] = event.state
+        if (event.state, contact.consents.get(event.purpose)) != (
+            "pending",
+            "granted",
+        ):  # it asks nobody who has confirmed
+            contact.consents[event.purpose] = event.state
         self._report(contact, before)
         self._lies(contact, [], event.purpose)
         acts()
@@ -132,14 +142,16 @@ class Vendor(Connector[Any]):
     async def pull(self, cursor, ctx):
         page = sorted(self.contacts)[int(cursor or 0) :][:2]
         following = int(cursor or 0) + 2
+        reports = [self.says(self.contacts[number], at=None) for number in page]
+        self.meanwhile()
         return Page(
-            reports=[self.says(self.contacts[number], at=None) for number in page],
+            reports=reports,
             cursor=str(following) if following < len(self.contacts) else None,
             covers=list(self.purposes),
         )
 
     async def fetch(self, person, ctx):
-        contact = self.contacts.get(person.remote_id or "") or self.find(person.email)
+        contact = self._meant(person)
         return self.says(contact, at=None) if contact else None
 
     # What people do at the vendor.
@@ -159,18 +171,27 @@ class Vendor(Connector[Any]):
     def joins(self, email: str, audience: str, *, member: bool) -> None:
         """Somebody puts a contact on a list by hand, or takes it off."""
         contact, before = self._by_hand(email)
-        (contact.audiences.add if member else contact.audiences.discard)(audience)
-        (contact.by_hand.add if member else contact.by_hand.discard)(audience)
+        _sets(contact, audience, member=member)
         self._report(contact, before)
 
-    def holds(self, email: str, fields: Mapping[str, Value], audiences: Mapping[str, bool], consents: Mapping[str, Held]) -> None:
+    def renames(self, email: str, new: str, *, tells: bool = True) -> None:
+        """Somebody gives a contact another address by hand, unless that is taken."""
+        contact = self.find(email)
+        if contact is not None and self.find(new) is None:
+            before = msgspec.structs.replace(contact)
+            contact.email = new
+            if tells:
+                self._report(contact, before, previous_email=before.email)
+
+    def holds(
+        self, email: str, fields: Mapping[str, Value], audiences: Mapping[str, bool], consents: Mapping[str, Held]
+    ) -> None:
         """It is a source too: what it has just said is what it holds, and no webhook tells it again."""
         contact = self.find(email) or self._new(email)
         contact.fields.update(fields)
         contact.consents.update(consents)
         for audience, member in audiences.items():
-            (contact.audiences.add if member else contact.audiences.discard)(audience)
-            (contact.by_hand.add if member else contact.by_hand.discard)(audience)
+            _sets(contact, audience, member=member)
 
     def reports_all(self) -> None:
         """It tells of every contact once more."""
@@ -186,7 +207,7 @@ class Vendor(Connector[Any]):
     def holds_consent(self, email: str, purpose: str) -> Held:
         """What it holds for a purpose that it knows."""
         contact = self.find(email)
-        return contact.consents.get(purpose, "absent") if contact is not None else "absent"
+        return contact.consents.get(purpose, "absent") if contact is not None and purpose in self.purposes else "absent"
 
     def keeps(self, name: str, value: Value) -> Value:
         """What becomes of a value that it is given."""
@@ -214,7 +235,7 @@ class Vendor(Connector[Any]):
         return Report(
             email=contact.email,
             remote_id=contact.id if self.habits.names_contacts else None,
-            fields=dict(contact.fields),
+            fields=dict.fromkeys(self.columns) | contact.fields,
             consents={purpose: contact.consents.get(purpose, "absent") for purpose in self.purposes},
             audiences={audience: audience in contact.audiences for audience in self.audiences},
             at=as_datetime((at or 0.0) + (self.habits.skew_s or 0.0)) if clocked else None,
@@ -222,10 +243,10 @@ class Vendor(Connector[Any]):
             **more,
         )
 
-    def _report(self, contact: Contact, before: Contact, *, confirmed: bool = False) -> None:
+    def _report(self, contact: Contact, before: Contact, *, after_s: float = 0.0, **more: Any) -> None:
         if self.habits.webhooks == "none":
             return
-        report = self.says(contact, at=self._clock.time(), confirmed=confirmed)
+        report = self.says(contact, at=self._clock.time() + after_s, **more)
         if self.habits.webhooks == "changed":
             report = msgspec.structs.replace(
                 report,
@@ -240,27 +261,37 @@ class Vendor(Connector[Any]):
         before = msgspec.structs.replace(contact, fields=dict(contact.fields), consents=dict(contact.consents))
         match self.habits.lie:
             case "invents" | "rewrites":
-                suffix = f"lie {number}" if self.habits.lie == "invents" else None
+                suffix = f"{self.name} lie {number}" if self.habits.lie == "invents" else None
                 for name in written:
                     if TYPES[name.lower()] == "text":
                         contact.fields[name] = suffix or str(contact.fields[name]).swapcase()
-                self._report(contact, before)
+                self._report(contact, before, after_s=LATER_S)
             case "flips" if purpose is not None:
                 contact.consents[purpose] = "denied" if contact.consents[purpose] == "granted" else "granted"
-                self._report(contact, before)
+                self._report(contact, before, after_s=LATER_S)
             case "contacts":
                 stranger = self._new(f"{self.name}-{number}@example.net")
-                self._report(stranger, stranger)
+                self._report(stranger, stranger, after_s=LATER_S)
 
     def _meant(self, event: Any) -> Contact | None:
-        moved = getattr(event, "previous_email", None)
-        if self.habits.address_change == "new-contact":
-            return self.find(event.email)
-        by_id = self.contacts.get(event.remote_id or "")
-        return by_id or self.find(event.email) or (self.find(moved) if moved else None)
+        return self.contacts.get(event.remote_id or "") or self.find(event.email)
+
+    def _moved(self, event: Any) -> Contact | None:
+        """The contact of somebody who has another address now; it goes along where nobody has that address."""
+        old = self.contacts.get(event.remote_id or "") or self.find(event.previous_email)
+        new = self.find(event.email)
+        if new is None and old is not None:
+            old.email = event.email
+            return old
+        if new is not None and old is not None and new is not old and self.habits.address_change == "merge":
+            new.fields = {**old.fields, **new.fields}
+            new.audiences |= old.audiences
+            new.by_hand |= old.by_hand
+            del self.contacts[old.id]
+        return new
 
     def _new(self, email: str) -> Contact:
-        contact = Contact(id=f"{self.name}-{len(self.contacts) + 1}", email=email)
+        contact = Contact(id=f"{self.name}-{next(self._numbers)}", email=email)
         self.contacts[contact.id] = contact
         return contact
 
@@ -295,3 +326,12 @@ def _date(value: str, form: str) -> str:
         return datetime.fromisoformat(value).strftime(form)
     except ValueError:
         return value
+
+
+def _sets(contact: Contact, audience: str, *, member: bool) -> None:
+    """Put a contact on a list by hand, or take it off; who is on it already stays there by whoever put them there."""
+    if member and audience not in contact.audiences:
+        contact.by_hand.add(audience)
+    (contact.audiences.add if member else contact.audiences.discard)(audience)
+    if not member:
+        contact.by_hand.discard(audience)

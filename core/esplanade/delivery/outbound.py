@@ -13,6 +13,7 @@ from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig
 from esplanade.context import Context
 from esplanade.errors import OutcomeUnknown, PluginError
+from esplanade.ingest.changes import LIVE, work
 from esplanade.ingest.retire import chain_of, former_ref, move_on
 from esplanade.ingest.world import World
 from esplanade.model import Outcome
@@ -144,6 +145,8 @@ class OutboundDesk:
         elif former is not None:
             if contact is not None and self._is_anothers(unit, contact, person, delivery.subject):
                 contact = None
+            if contact is not None and traits.address_change == "merge" and "profile" in self.connector.receives:
+                unit.enqueue_state(work(self.lane, "profile", person, "", LIVE, chain_of(delivery, now)))
             decided = plan_retirement(delivery, person, contact, self.connector, address_change=traits.address_change)
         else:
             decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)

@@ -7,9 +7,9 @@ from typing import Literal, cast
 import msgspec
 
 from esplanade.config.model import ConnectorConfig
-from esplanade.ingest.changes import LIVE, work
+from esplanade.ingest.changes import LIVE, Chain, work
 from esplanade.ingest.retire import chain_of, retire, tell_all
-from esplanade.model import AudienceTarget, Outcome, ProfileEvent
+from esplanade.model import Held, Outcome, ProfileEvent
 from esplanade.reasons import PluginReason, Reason
 from esplanade.records import Attempt, ConnectorState, Contact, Delivery, Note, Person, Remote
 from esplanade.store.port import Unit
@@ -81,7 +81,7 @@ class Settlement:
             outcome.status == "unchanged" and outcome.reason in {None, "unchanged"}
         )
         chain = chain_of(delivery, now)
-        known, moved_from = list(remote.former), _moved_from(send)
+        known = list(remote.former)
         contact = self._other_contact(person, remote, send, outcome)
         if contact is None and send.former is not None and not contacts.is_own(remote, send.former):
             return  # the hub has forgotten it meanwhile
@@ -97,26 +97,32 @@ class Settlement:
         if held and delivery.kind == "profile":
             self._count(unit, remote.owned, send)
             _hold_profile(remote, send)
-            if left is None:
-                contacts.forget(remote, moved_from, None)
         elif held and delivery.kind == "trigger":
             remote.email = remote.email or send.email
         if outcome.acknowledged:
             remote.fields.update(outcome.acknowledged)
         if send.consent is not None and (outcome.status != "unchanged" or outcome.reason != "no-consent"):
-            purpose, state = send.consent
-            if state == "pending":
-                remote.asked[purpose] = remote.consents.get(purpose)
-            remote.consents[purpose] = state
-            if state != "denied":
-                remote.email = remote.email or send.email
-        contacts.take_back(remote, remote.email, remote.remote_id)
-        remote.acked_at = now
+            _hold_consent(remote, send.email, *send.consent)
+        self._follow_up(unit, person, remote, send, left, chain, held=held)
+
+    def _follow_up(
+        self, unit: Unit, person: Person, remote: Remote, send: Send, left: Contact | None, chain: Chain, *, held: bool
+    ) -> None:
+        """What the vendor must be told next, once it has said which of its contacts the person is."""
+        moved_from = _moved_from(send) if held else None
+        if left is None:
+            contacts.forget(remote, moved_from, None)
+        joined = contacts.take_back(remote, remote.email, remote.remote_id) and moved_from is not None
+        remote.unknown = (
+            remote.unknown or joined
+        )  # which of two contacts was written is not known where they have no ids
+        remote.acked_at = chain.now
         unit.save_remote(remote)
         if left is not None:
             retire(unit, person, self._connector, left, chain)
+        if left is not None or joined:
             tell_all(unit, person, self._connector, chain)
-        elif held and remote.former and moved_from is not None:
+        elif remote.former and moved_from is not None:
             unit.enqueue_state(work(self.lane, "profile", person, "", LIVE, chain))  # it may have to be told of another
 
     def _count(self, unit: Unit, owned: list[str], send: Send) -> None:
@@ -225,8 +231,15 @@ def _left_behind(remote: Remote, send: Send, outcome: Outcome) -> Contact | None
     return contacts.part(remote)
 
 
+def _hold_consent(remote: Remote, email: str, purpose: str, state: Held) -> None:
+    if state == "pending":
+        remote.asked[purpose] = remote.consents.get(purpose)
+    remote.consents[purpose] = state
+    if state != "denied":
+        remote.email = remote.email or email
+
+
 def _hold_profile(remote: Remote, send: Send) -> None:
-    event = cast("ProfileEvent[AudienceTarget]", send.event)
     remote.email, remote.unknown = send.email, False
     remote.fields.update(send.fields)
     remote.audiences.update(dict.fromkeys(send.joined, True))

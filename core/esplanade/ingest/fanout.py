@@ -100,7 +100,7 @@ def _profile(
         return
     if remote is not None and remote.email is not None and not remote.unknown:
         wanted = _delta(world, person, connector, remote)
-        if wanted.is_empty() and not _under_way(unit, connector, person, "profile", ""):
+        if wanted.is_empty() and not under_way(unit, connector, person, "profile", ""):
             reason: Reason = "not-owned" if wanted.not_owned else "unchanged"
             skip(unit, cause, person, connector.name, reason, ", ".join(wanted.not_owned))
             return
@@ -123,11 +123,17 @@ def _consent(
         skip(unit, cause, person, connector.name, "no-consent", f"{purpose} is pending")
         return
     held = remote.consents.get(purpose) if remote is not None and not remote.unknown else None
-    if held == wanted and not _under_way(unit, connector, person, "consent", purpose):
+    if held == wanted and not under_way(unit, connector, person, "consent", purpose):
         skip(unit, cause, person, connector.name, "unchanged", purpose)
         return
     urgency = OPT_OUT if wanted == "denied" else BACKFILL if cause.entry.backfill else LIVE
-    unit.enqueue_state(work(connector.name, "consent", person, purpose, urgency, cause.chain))
+    delivery = work(connector.name, "consent", person, purpose, urgency, cause.chain)
+    if cause.parked and connector.name == cause.entry.origin and delivery.state == "pending":
+        delivery.state, delivery.reason = (
+            "parked",
+            "loop",
+        )  # it was told so often that telling it again only feeds the loop
+    unit.enqueue_state(delivery)
     effects.lanes.add(connector.name)
 
 
@@ -137,7 +143,7 @@ def _delta(world: World, person: Person, connector: ConnectorConfig, remote: Rem
     return merge.delta(person.email, desired, audiences, remote, world.trait(connector.name))
 
 
-def _under_way(unit: Unit, connector: ConnectorConfig, person: Person, kind: str, subject: str) -> bool:
+def under_way(unit: Unit, connector: ConnectorConfig, person: Person, kind: str, subject: str) -> bool:
     """Whether a call is in flight that is about to change what the vendor holds."""
     return any(
         other.state == "in_flight" and other.kind == kind and other.subject == subject

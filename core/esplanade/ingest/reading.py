@@ -30,6 +30,8 @@ class Reading(Struct, kw_only=True):
     notes: list[tuple[Reason, str]] = field(default_factory=list)
     echoes: list[str] = field(default_factory=list)
     """What it repeated of what is known already."""
+    lost: list[str] = field(default_factory=list)
+    """The memberships that the hub had made and that ended at the vendor."""
     asks: set[str] = field(default_factory=set)
     """What only a fresh reading of the vendor can tell."""
 

@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Literal
 
+from msgspec.structs import replace
+
 from esplanade.records import Entry, LedgerRow
 from esplanade.store.port import Unit
 from esplanade.sync import consent, contacts, mapping, merge
@@ -71,7 +73,11 @@ def denied(
             remote.consents[purpose] = "denied"
             reading.back.consents.add(purpose)
             return
-        remote.consents[purpose] = "denied"
+        if _was_overtaken(reading, purpose):
+            remote.consents.pop(purpose, None)
+            reading.back.consents.add(purpose)
+        else:
+            remote.consents[purpose] = "denied"
         remote.asked.pop(purpose, None)
     evidence = {"reported_by": reading.connector.name, "event": entry.id, "how": how, **reading.report.evidence}
     after = append(unit, world, person, _row(reading, entry, purpose, "denied", "vendor", evidence, lifts=False))
@@ -80,6 +86,14 @@ def denied(
     if after.state != "denied":
         reading.notes.append(("conflict", f"{purpose}: a later grant stands"))
         reading.back.consents.add(purpose)
+
+
+def _was_overtaken(reading: Reading, purpose: str) -> bool:
+    """Whether what we sent lately may have undone an opt-out at the vendor. Two clocks that differ a little decide nothing."""
+    sent, telling = reading.remote.sent.get(f"consent:{purpose}"), reading.telling
+    if not sent or telling.fresh or telling.now - sent[-1].at > telling.window:
+        return False
+    return sent[-1].value == "granted"
 
 
 def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: Entry) -> None:
@@ -112,14 +126,16 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
     if consent.effective(standing) == "granted" and not confirmed:
         reading.echoes.append(purpose)
         return
+    said_at = _confirmed_at(unit, reading, purpose) if report.confirmed else telling.at
     lifts = consent.report_lifts(
         reading.connector.consents[purpose].regrant,
         confirmed=confirmed,
-        said_at=telling.at,
+        said_at=said_at,
         denial_acked_at=remote.acked_at if base == "denied" else math.inf,  # it was never told of the denial
     )
     evidence = {"reported_by": reading.connector.name, "event": entry.id, **report.evidence}
     row = _row(reading, entry, purpose, "granted", "double" if confirmed else "vendor", evidence, lifts=lifts)
+    row = replace(row, said_at=said_at)
     after = append(unit, world, person, row)
     if after != standing:
         reading.changes.consents.add(purpose)
@@ -127,6 +143,18 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
         reading.notes.append(("not-evidenced", f"{purpose} stays {after.state}"))
         if mapping.desired_consent(person, reading.connector, purpose) == "denied":
             reading.back.consents.add(purpose)
+
+
+def _confirmed_at(unit: Unit, reading: Reading, purpose: str) -> float:
+    """When a confirmation was given. One without a clock answers the last request: an opt-out since then came perhaps later."""
+    if reading.telling.has_clock:
+        return reading.telling.at
+    rows = unit.ledger(reading.person.id, purpose)
+    requested = max((row.said_at for row in rows if row.state == "pending"), default=None)
+    denied_at = max((row.said_at for row in rows if row.state == "denied"), default=None)
+    if requested is not None and denied_at is not None and requested <= denied_at:
+        return requested
+    return reading.telling.at
 
 
 def _row(

@@ -79,9 +79,16 @@ def read_audiences(reading: Reading) -> None:
         if sent is not None:
             reading.echoes.append(name)
             continue
+        older = telling.has_clock and merge.is_perhaps_older(remote, key, telling)
         remote.audiences[name] = member
+        if not member and name in remote.owned:  # whoever puts them back there is their new owner
+            remote.owned.remove(name)
+            reading.lost.append(name)
         held = person.audiences.get(name)
-        if held is None or (bool(held.value) != member and held.at < telling.at):
+        if older and held is not None and bool(held.value) != member:
+            reading.back.audiences.add(name)
+            reading.notes.append(("conflict", f"{name}: the hub's membership stands"))
+        elif held is None or (bool(held.value) != member and held.at < telling.at):
             person.audiences[name] = Clocked(member, telling.at)
             reading.changes.audiences.add(name)
         elif bool(held.value) != member:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
+import msgspec
+
 from esplanade.config.model import ConnectorConfig
+from esplanade.connector import Traits
 from esplanade.model import Held
 from esplanade.records import Contact, Entry, Note, Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import contacts, mapping, merge
 from esplanade.sync.alike import Declared, alike
 from esplanade.sync.identity import normalise, same_address
+from esplanade.sync.plan import FormerRef
 
 from . import suppression
 from .changes import LIVE, Cause, Effects, skip, work
-from .fanout import fan_out
+from .fanout import fan_out, under_way
 from .merging import join_contacts
 from .merging import merge as merge_people
 from .reading import Reading, telling_of
@@ -24,6 +30,8 @@ from .shapes import ReportIn
 from .world import World
 
 ADDRESS = "address"
+CHAIN_S = 86_400.0
+"""How long after a write of ours a vendor's contradiction belongs to its chain: two who contradict each other slowly loop too."""
 
 
 def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects: Effects) -> None:
@@ -50,7 +58,7 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
         telling=telling_of(world, entry, body, remote),
     )
     reading.changes.created = created
-    cause = _cause(world, entry, remote)
+    cause = _cause(world, entry, body, remote, reading.traits)
     known = list(remote.former)
     former = contacts.about(remote, person, body.email, body.remote_id, body.previous_email)
     left = [contact for contact in remote.former if contact is not former and contact not in known]
@@ -60,8 +68,9 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
         skip(unit, cause, person, connector.name, "stale", "read before the last acknowledgement")
         _read_again(unit, reading, cause, effects)
         return
+    elif (former := _identity(unit, world, reading, cause)) is not None:
+        _about_former(unit, world, reading, former, entry, cause)
     else:
-        _identity(unit, world, reading, cause)
         if "profile" in connector.sends:
             read_fields(reading)
             read_audiences(reading)
@@ -150,17 +159,41 @@ def _of_nobody(entry: Entry) -> Note:
     )
 
 
-def _cause(world: World, entry: Entry, remote: Remote) -> Cause:
-    """A report soon after a write of ours belongs to that write's chain, one hop further."""
+def _cause(world: World, entry: Entry, report: ReportIn, remote: Remote, traits: Traits) -> Cause:
+    """A report soon after a write of ours belongs to that write's chain, one hop further; so does one that contradicts it later."""
     last = max((sent[-1].at for sent in remote.sent.values() if sent), default=0.0)
-    answers_us = bool(remote.root) and entry.at - last <= world.hub.echo_window
+    lately = entry.at - last <= world.hub.echo_window
+    answers_us = bool(remote.root) and (lately or _contradicts(report, remote, traits, entry.at))
     hops = remote.hops + 1 if answers_us else 1
     root = remote.root if answers_us else entry.id
     return Cause(entry=entry, root=root, hops=hops, now=entry.at, parked=hops > world.hub.max_hops)
 
 
-def _identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> None:
-    """Take over the vendor's id of the contact, and a new address of it."""
+def _contradicts(report: ReportIn, remote: Remote, traits: Traits, now: float) -> bool:
+    """Whether a report changes something that we wrote within a day."""
+
+    def ours(key: str) -> bool:
+        sent = remote.sent.get(key, [])
+        return bool(sent) and now - sent[-1].at <= CHAIN_S
+
+    return (
+        any(
+            ours(f"field:{name}") and not alike(value, remote.fields.get(name), traits.alters)
+            for name, value in report.fields.items()
+        )
+        or any(
+            ours(f"audience:{name}") and remote.audiences.get(name) != member
+            for name, member in report.audiences.items()
+        )
+        or any(
+            ours(f"consent:{purpose}") and _unlike(held, remote.consents.get(purpose))
+            for purpose, held in report.consents.items()
+        )
+    )
+
+
+def _identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> Contact | None:
+    """Take over the vendor's id of the contact, and a new address of it; returns the former contact that it now turns out to be."""
     report, remote = reading.report, reading.remote
     if report.remote_id is not None:
         remote.remote_id = report.remote_id
@@ -168,16 +201,21 @@ def _identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> None:
         remote.email, remote.remote_id = None, None
         remote.fields, remote.audiences, remote.owned = {}, {}, []
         reading.notes.append(("drift", "the vendor no longer has this contact"))
-        return
+        return None
     if not report.email:
-        return
+        return None
     known = remote.email
     if known is not None and not same_address(known, report.email) and "profile" in reading.connector.sends:
         if merge.is_perhaps_older(remote, ADDRESS, reading.telling) and reading.traits.can_fetch:
             reading.asks.add(ADDRESS)
-            return
+            return None
         _renamed(unit, world, reading, report.email, cause)
+        if not contacts.is_own(remote, FormerRef(report.email, report.remote_id)):
+            former = contacts.former_of(remote, report.email, report.remote_id)
+            if former is not None:
+                return former
     remote.email = report.email
+    return None
 
 
 def _renamed(unit: Unit, world: World, reading: Reading, email: str, cause: Cause) -> None:
@@ -211,6 +249,7 @@ def _turned_out_to_be(unit: Unit, world: World, reading: Reading, holder: Person
             retire(unit, person, reading.connector, contact, cause.chain)
     join_contacts(unit, world, person, list(remotes.values()), cause)
     reading.person, reading.changes = person, merged.changes
+    reading.back = deepcopy(merged.changes)  # the vendor knew only half of this person
 
 
 def _about_former(unit: Unit, world: World, reading: Reading, contact: Contact, entry: Entry, cause: Cause) -> None:
@@ -248,7 +287,8 @@ def _read_again(unit: Unit, reading: Reading, cause: Cause, effects: Effects) ->
     """Let the vendor be asked what it holds of this person now."""
     if reading.traits.can_fetch and reading.person.email:
         lane = f"{reading.connector.name}:in"
-        unit.enqueue_state(work(lane, "fetch", reading.person, "", LIVE, cause.chain))
+        chain = msgspec.structs.replace(cause.chain, parked=False)  # reading feeds no loop, and what it finds is judged
+        unit.enqueue_state(work(lane, "fetch", reading.person, "", LIVE, chain))
         effects.lanes.add(lane)
 
 
@@ -256,6 +296,10 @@ def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: E
     person, changes, name = reading.person, reading.changes, reading.connector.name
     unit.save_remote(reading.remote)
     unit.save_person(person)
+    for audience in reading.lost:
+        run = unit.audience(name, audience)
+        run.members = max(run.members - 1, 0)
+        unit.save_audience(name, audience, run)
     for reason, detail in reading.notes:
         unit.note(cause.note(person, "reported", connector=name, reason=reason, detail=detail))
     if reading.asks:
@@ -277,4 +321,10 @@ def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: E
             f"what {name} reports of {person.name} has gone round {cause.hops} times, more than hub.max_hops allows; it is kept "
             f"and not passed on. `esplanade queue --state parked` shows it; root event {cause.root}"
         )
+    if under_way(unit, reading.connector, person, "profile", ""):  # what it acknowledges will be older than this
+        reading.back.fields |= changes.fields
+        reading.back.audiences |= changes.audiences
+    reading.back.consents |= {
+        purpose for purpose in changes.consents if under_way(unit, reading.connector, person, "consent", purpose)
+    }
     fan_out(unit, world, person, changes, cause, effects, back=reading.back)

@@ -139,7 +139,7 @@ def judge(
     both_changed = not known or not alike(hub.value, remote.fields[key], alters)
     if both_changed and conflict != "newest":
         return "take" if conflict == "esp" else "keep"
-    if not known and not telling.has_clock:
+    if not known and (not telling.has_clock or is_empty(reported)):
         return "keep"  # no base and no clock: nothing shows that the vendor's value is a change
     return "take" if telling.at > hub.at else "keep"
 

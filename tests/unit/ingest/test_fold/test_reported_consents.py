@@ -220,3 +220,14 @@ async def test_a_vendor_that_asked_of_itself_is_not_asked_to_ask_again(house, as
     await hub.reports("webpower", consents={"newsletter": "granted"})
     assert await hub.state() == "granted"
     assert await consents(hub) == {}
+
+
+async def test_a_subscription_that_was_there_when_the_vendor_was_asked_is_no_confirmation(house, asks):
+    hub = await house(webpower={"consents": {"newsletter": asks}})
+    await hub.consent("granted")
+    await hub.reports("webpower", consents={"newsletter": "granted"}, at=hub.clock.time())
+    for _ in range(2):
+        await hub.deliver("webpower", Outcome(status="pending"))
+    await hub.passes(86_400)
+    await hub.reports("webpower", consents={"newsletter": "granted"}, pulled=True)
+    assert await hub.state() == "pending"

@@ -71,6 +71,7 @@ ALLOWED = {
     },
     "delivery/settle.py": {
         "_acknowledge": {"": "the call was made, and `_done` notes what came of it; this keeps what the vendor holds since"},
+        "_follow_up": {"not (remote.former": "no former contact is left that this vendor must hear of"},
         "_refused": {"not (delivery.rev != rev": NOTHING_MORE},
         "settle": {"delivery is None": SETTLED_MEANWHILE},
     },
@@ -90,17 +91,22 @@ ALLOWED = {
         "_drop_repeats": {"not (delivery.state in": "it was sent, or is being sent; the others like it are dropped with a reason"},
         "join_contacts": {"not (connector is not None": "the connector is gone from the configuration: nothing can be told to it"},
     },
-    "ingest/reports.py": {
-        "_about_former": {
+    "ingest/reported_contacts.py": {
+        "read_former": {
             "held == 'granted'": NOTED_AS_A_WHOLE,
             "not (is_news": NOTED_AS_A_WHOLE,
             "not (held": NOTED_AS_A_WHOLE,
             "purpose not in": NOTED_AS_A_WHOLE,
         },
-        "_finish": {"not (not reading.asks": "the notes above say why, or the vendor is asked"},
-        "_identity": {"not (known is not None": SAME_ADDRESS, "not report.email": "the report says nothing about the address"},
-        "_read_again": {"not (reading.traits.can_fetch": "the caller has noted the doubt; this vendor cannot be asked"},
+        "take_identity": {
+            "not (known is not None": SAME_ADDRESS,
+            "not report.email": "the report says nothing about the address",
+        },
         "_renamed": {"person.email_key == address.key": SAME_ADDRESS},
+    },
+    "ingest/reports.py": {
+        "_finish": {"not (not reading.asks": "the notes above say why, or the vendor is asked"},
+        "_read_again": {"not (reading.traits.can_fetch": "the caller has noted the doubt; this vendor cannot be asked"},
     },
     "ingest/resolve.py": {
         "_remember": {"not (address.key": SAME_ADDRESS},

@@ -19,7 +19,7 @@ from esplanade.context import Context, Log
 from esplanade.errors import EventError, PermanentError, PluginError
 from esplanade.ingest import doubt
 from esplanade.ingest.accept import Intake
-from esplanade.ingest.reports import differs, seen_whole
+from esplanade.ingest.rows import differs, seen_whole
 from esplanade.ingest.shapes import ReportIn
 from esplanade.ingest.suppression import suppressed
 from esplanade.ingest.world import World

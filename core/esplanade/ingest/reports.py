@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
-
 import msgspec
 
 from esplanade.config.model import ConnectorConfig
-from esplanade.connector import Traits
-from esplanade.model import Held
-from esplanade.records import Contact, Entry, Note, Person, Remote
+from esplanade.records import Entry, Note, Person, Remote
 from esplanade.store.port import Unit
-from esplanade.sync import contacts, mapping, merge
-from esplanade.sync.alike import Declared, alike
-from esplanade.sync.identity import normalise, same_address
-from esplanade.sync.plan import FormerRef
+from esplanade.sync import contacts
+from esplanade.sync.identity import normalise
 
 from . import suppression
+from .chains import cause_of_report
 from .changes import LIVE, Cause, Effects, skip, work
 from .fanout import fan_out, under_way
-from .merging import join_contacts
-from .merging import merge as merge_people
 from .reading import Reading, telling_of
-from .reported_consents import denied, read_consents
+from .reported_consents import read_consents
+from .reported_contacts import read_former, take_identity
 from .reported_values import read_audiences, read_fields
-from .resolve import Identifiers, IdentityConflict, Suppressed, resolve, state_address
+from .resolve import Identifiers, Suppressed, resolve
 from .retire import retire, tell_all
 from .shapes import ReportIn
 from .world import World
-
-ADDRESS = "address"
-CHAIN_S = 86_400.0
-"""How long after a write of ours a vendor's contradiction belongs to its chain: two who contradict each other slowly loop too."""
 
 
 def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects: Effects) -> None:
@@ -58,18 +48,18 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
         telling=telling_of(world, entry, body, remote),
     )
     reading.changes.created = created
-    cause = _cause(world, entry, body, remote, reading.traits)
+    cause = cause_of_report(world, entry, body, remote, reading.traits)
     known = list(remote.former)
     former = contacts.about(remote, person, body.email, body.remote_id, body.previous_email)
     left = [contact for contact in remote.former if contact is not former and contact not in known]
     if former is not None:
-        _about_former(unit, world, reading, former, entry, cause)
+        read_former(unit, world, reading, former, entry, cause)
     elif body.pulled and not reading.telling.fresh:
         skip(unit, cause, person, connector.name, "stale", "read before the last acknowledgement")
         _read_again(unit, reading, cause, effects)
         return
-    elif (former := _identity(unit, world, reading, cause)) is not None:
-        _about_former(unit, world, reading, former, entry, cause)
+    elif (former := take_identity(unit, world, reading, cause)) is not None:
+        read_former(unit, world, reading, former, entry, cause)
     else:
         if "profile" in connector.sends:
             read_fields(reading)
@@ -84,58 +74,6 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
     for contact in left:
         retire(unit, reading.person, connector, contact, cause.chain)
         tell_all(unit, reading.person, connector, cause.chain)
-
-
-def differs(
-    person: Person | None, remote: Remote | None, connector: ConnectorConfig, report: ReportIn, world: World
-) -> bool:
-    """Whether a pulled row says anything that the base does not and that it may change: only such rows are journalled."""
-    if person is None or remote is None or remote.email is None or remote.unknown:
-        return True
-    if any(held == "granted" and purpose in person.doubted for purpose, held in report.consents.items()):
-        return True
-    former = contacts.former_of(remote, report.email, report.remote_id)
-    if former is not None and not _is_own(remote, report):
-        return any(
-            held == "granted" or (purpose not in former.told and _unlike(held, former.consents.get(purpose)))
-            for purpose, held in report.consents.items()
-        )
-    if report.remote_id is not None and report.remote_id != remote.remote_id:
-        return True
-    if report.email is not None and not same_address(report.email, remote.email):
-        return True
-    profile, consent_too = "profile" in connector.sends, "consent" in connector.sends
-    alters = world.trait(connector.name).alters
-    fields = profile and any(
-        not alike(value, remote.fields.get(name), alters)
-        for name, value in report.fields.items()
-        if mapping.hub_name(connector, name) is not None
-    )
-    consents = consent_too and any(
-        _unlike(held, remote.consents.get(purpose)) for purpose, held in report.consents.items()
-    )
-    audiences = profile and any(remote.audiences.get(name) != member for name, member in report.audiences.items())
-    return fields or consents or audiences or report.deleted
-
-
-def seen_whole(remote: Remote, report: ReportIn, alters: Declared) -> bool:
-    """Note which writes a row that equals the base shows to be whole; True when there were any that nobody knew of."""
-    if report.read_at <= remote.acked_at:
-        return False
-    known = len(remote.confirmed)
-    for name, reported in report.fields.items():
-        merge.confirm(remote, f"field:{name}", reported, alters)
-    return len(remote.confirmed) > known
-
-
-def _is_own(remote: Remote, report: ReportIn) -> bool:
-    return report.remote_id is not None and report.remote_id == remote.remote_id
-
-
-def _unlike(held: Held, base: Held | None) -> bool:
-    if held == "absent":
-        return base == "granted"
-    return held != base
 
 
 def _find(unit: Unit, connector: ConnectorConfig, report: ReportIn) -> Person | None:
@@ -157,130 +95,6 @@ def _of_nobody(entry: Entry) -> Note:
         event_id=entry.id,
         reason="not-known",
     )
-
-
-def _cause(world: World, entry: Entry, report: ReportIn, remote: Remote, traits: Traits) -> Cause:
-    """A report soon after a write of ours belongs to that write's chain, one hop further; so does one that contradicts it later."""
-    last = max((sent[-1].at for sent in remote.sent.values() if sent), default=0.0)
-    lately = entry.at - last <= world.hub.echo_window
-    answers_us = bool(remote.root) and (lately or _contradicts(report, remote, traits, entry.at))
-    hops = remote.hops + 1 if answers_us else 1
-    root = remote.root if answers_us else entry.id
-    return Cause(entry=entry, root=root, hops=hops, now=entry.at, parked=hops > world.hub.max_hops)
-
-
-def _contradicts(report: ReportIn, remote: Remote, traits: Traits, now: float) -> bool:
-    """Whether a report changes something that we wrote within a day."""
-
-    def ours(key: str) -> bool:
-        sent = remote.sent.get(key, [])
-        return bool(sent) and now - sent[-1].at <= CHAIN_S
-
-    return (
-        any(
-            ours(f"field:{name}") and not alike(value, remote.fields.get(name), traits.alters)
-            for name, value in report.fields.items()
-        )
-        or any(
-            ours(f"audience:{name}") and remote.audiences.get(name) != member
-            for name, member in report.audiences.items()
-        )
-        or any(
-            ours(f"consent:{purpose}") and _unlike(held, remote.consents.get(purpose))
-            for purpose, held in report.consents.items()
-        )
-    )
-
-
-def _identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> Contact | None:
-    """Take over the vendor's id of the contact, and a new address of it; returns the former contact that it now turns out to be."""
-    report, remote = reading.report, reading.remote
-    if report.remote_id is not None:
-        remote.remote_id = report.remote_id
-    if report.deleted:
-        remote.email, remote.remote_id = None, None
-        remote.fields, remote.audiences, remote.owned = {}, {}, []
-        reading.notes.append(("drift", "the vendor no longer has this contact"))
-        return None
-    if not report.email:
-        return None
-    known = remote.email
-    if known is not None and not same_address(known, report.email) and "profile" in reading.connector.sends:
-        if merge.is_perhaps_older(remote, ADDRESS, reading.telling) and reading.traits.can_fetch:
-            reading.asks.add(ADDRESS)
-            return None
-        _renamed(unit, world, reading, report.email, cause)
-        if not contacts.is_own(remote, FormerRef(report.email, report.remote_id)):
-            former = contacts.former_of(remote, report.email, report.remote_id)
-            if former is not None:
-                return former
-    remote.email = report.email
-    return None
-
-
-def _renamed(unit: Unit, world: World, reading: Reading, email: str, cause: Cause) -> None:
-    """The contact has another address at the vendor. Who has that address already is the same person."""
-    address, person, telling = normalise(email), reading.person, reading.telling
-    if person.email_key == address.key:
-        return
-    holder = unit.person_by_email(address.key)
-    if holder is not None and holder.id != person.id:
-        if None not in {holder.cdp_id, person.cdp_id} and holder.cdp_id != person.cdp_id:
-            raise IdentityConflict("the vendor's new address belongs to somebody with another id", [person, holder])
-        _turned_out_to_be(unit, world, reading, holder, email, cause)
-        return
-    earlier = holder is not None  # it was theirs before: without a clock that is no news
-    said_at = telling.at if telling.has_clock or telling.fresh or not earlier else None
-    reading.changes.renamed |= state_address(unit, person, address, said_at)
-    reading.back.renamed = not reading.changes.renamed
-
-
-def _turned_out_to_be(unit: Unit, world: World, reading: Reading, holder: Person, email: str, cause: Cause) -> None:
-    """Merge the contact's person with the one who has its new address. What the vendor has at that address is their contact."""
-    own = reading.remote
-    merged = merge_people(unit, world, reading.person, holder, cause)
-    person, remotes = merged.person, {each.connector: each for each in merged.remotes}
-    state_address(unit, person, normalise(email), reading.telling.at)
-    other = remotes.pop(own.connector, None) if person is reading.person else unit.remote(person.id, own.connector)
-    remotes.pop(own.connector, None)
-    own.person, own.email = person.id, email
-    if other is not None:
-        for contact in contacts.join(own, other, person):
-            retire(unit, person, reading.connector, contact, cause.chain)
-    join_contacts(unit, world, person, list(remotes.values()), cause)
-    reading.person, reading.changes = person, merged.changes
-    reading.back = deepcopy(merged.changes)  # the vendor knew only half of this person
-
-
-def _about_former(unit: Unit, world: World, reading: Reading, contact: Contact, entry: Entry, cause: Cause) -> None:
-    """A former contact has no say but to opt out. Where it is on a list again, it leaves it again."""
-    report, telling = reading.report, reading.telling
-    reading.notes.append(("former-address", ", ".join(sorted(report.consents)) or "nothing of it is taken over"))
-    if report.deleted:
-        contact.consents = dict.fromkeys(reading.connector.consents, "absent")
-        contact.audiences = []
-        return
-    contact.remote_id, contact.email = report.remote_id or contact.remote_id, report.email or contact.email
-    for purpose, held in report.consents.items():
-        if purpose not in reading.connector.consents:
-            continue
-        before, told = contact.consents.get(purpose), contact.told.get(purpose)
-        contact.consents[purpose] = held
-        if held == "granted":
-            contact.told.pop(purpose, None)
-        elif held == "denied" or (held == "absent" and before == "granted"):
-            is_news = before not in {"denied", "absent"} or told is not None
-            ours = told is not None and not contacts.is_before(telling.at if telling.has_clock else None, told)
-            if is_news and not ours and "consent" in reading.connector.sends and not _is_denied(unit, reading, purpose):
-                denied(unit, world, reading, purpose, entry, "former")
-                reading.back.consents.add(purpose)  # of the person's own contact the vendor does not know it
-    retire(unit, reading.person, reading.connector, contact, cause.chain)
-
-
-def _is_denied(unit: Unit, reading: Reading, purpose: str) -> bool:
-    """Whether an opt-out as late as this one is on record already."""
-    rows = unit.ledger(reading.person.id, purpose)
-    return any(row.state == "denied" and row.said_at >= reading.telling.at for row in rows)
 
 
 def _read_again(unit: Unit, reading: Reading, cause: Cause, effects: Effects) -> None:

@@ -23,7 +23,8 @@ from esplanade.records import (
     Remote,
 )
 from esplanade.store import migrate
-from esplanade.store.erasures import STAGES, carry_through
+from esplanade.store.erasures import STAGES
+from esplanade.store.slices import carry_through
 from esplanade.sync.audit import verify
 
 NOW = 1_000.0

@@ -13,8 +13,9 @@ from esplanade.context import Log
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.suppression import suppressed
 from esplanade.records import Person, Remote
-from esplanade.store.erasures import Erasure, carry_through
+from esplanade.store.erasures import Erasure
 from esplanade.store.port import Reader, Store
+from esplanade.store.slices import carry_through
 from esplanade.sync.identity import Address, normalise
 from esplanade.web.port import Certified, Erased
 

@@ -1,17 +1,12 @@
-"""An erasure as the store keeps it while it is under way, and how it is carried through slice by slice."""
+"""An erasure as the store keeps it while it is under way, and what it has found."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from msgspec import Struct, field
 
 from .words import Words
-
-if TYPE_CHECKING:
-    from .port import Reader, Store, Unit
 
 Stage = Literal["work", "person", "letters", "journal", "answers", "values", "states", "files", "done"]
 STAGES: tuple[Stage, ...] = ("work", "person", "letters", "journal", "answers", "values", "states", "files", "done")
@@ -66,25 +61,3 @@ class Suppression(Struct, frozen=True, kw_only=True):
 
     person: int
     at: float
-
-
-async def carry_through(store: Store, erasure: Erasure, *, dropped: Callable[[int], None] = lambda _: None) -> Erasure:
-    """Erase to the end, in slices that leave the writer to others; what was done before a kill is not done again.
-
-    ``dropped`` hears of journal entries that will not be folded any more.
-    """
-    while erasure.stage != "files":
-        traces = await store.read(_look(erasure))
-        erasure, unfolded = await store.run(_remove(erasure, traces), durable=False)
-        dropped(unfolded)
-        await asyncio.sleep(0)
-    await store.scrub()
-    return await store.run(lambda unit: unit.end_erasure(erasure))
-
-
-def _look(erasure: Erasure) -> Callable[[Reader], Traces]:
-    return lambda reader: reader.traces(erasure)
-
-
-def _remove(erasure: Erasure, traces: Traces) -> Callable[[Unit], tuple[Erasure, int]]:
-    return lambda unit: unit.erase(erasure, traces)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from esplanade.store.erasures import carry_through
+from esplanade.store.slices import carry_through
 
 PROOF = {"form": "footer"}
 DAY = 86_400

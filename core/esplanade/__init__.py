@@ -25,7 +25,6 @@ from .model import (
     ConsentTarget,
     Discovery,
     FieldInfo,
-    FieldType,
     Happening,
     Held,
     Inbound,
@@ -42,6 +41,7 @@ from .model import (
     TriggerEvent,
     TriggerTarget,
     Value,
+    ValueType,
 )
 from .values import Duration, Origin, Secret
 
@@ -66,7 +66,6 @@ __all__ = [
     "EndpointGone",
     "EsplanadeError",
     "FieldInfo",
-    "FieldType",
     "Happening",
     "HeaderAuth",
     "Held",
@@ -97,6 +96,7 @@ __all__ = [
     "TriggerEvent",
     "TriggerTarget",
     "Value",
+    "ValueType",
     "__version__",
     "hookimpl",
 ]

@@ -15,12 +15,12 @@ from .model import (
     CheckResult,
     ConsentTarget,
     Discovery,
-    FieldType,
     InboundRequest,
     Page,
     PersonRef,
     Report,
     TriggerTarget,
+    ValueType,
 )
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class Connector(Generic[S]):
     """Without ``fields:`` in connectors.yaml: every hub field under its own name (True), or none (False)."""
     read_only_fields: frozenset[str] = frozenset()
     """Vendor fields that can be read but never set. An instance may have its own, where settings rename them."""
-    alters: Mapping[FieldType, Alters] = MappingProxyType({})
+    alters: Mapping[ValueType, Alters] = MappingProxyType({})
     """What the vendor does to values, by the type of field, so that its form of a value is not taken for a change."""
     address_change: ClassVar[AddressChange] = "new-contact"
     """What the vendor can do when a person has another address."""
@@ -157,7 +157,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     """What the core must know of a plugin to decide what to send. The default is a plugin that could not be loaded."""
 
     read_only: frozenset[str] = frozenset()
-    alters: dict[FieldType, Alters] = field(default_factory=dict)
+    alters: dict[ValueType, Alters] = field(default_factory=dict)
     address_change: AddressChange = "rename"
     can_fetch: bool = False
 

@@ -224,7 +224,8 @@ class PersonRef(Struct, frozen=True, kw_only=True):
     remote_id: str | None = None
 
 
-FieldType: TypeAlias = Literal["text", "integer", "number", "boolean", "date", "datetime", "select", "multi-select"]
+ValueType: TypeAlias = Literal["text", "number", "boolean", "date", "datetime", "multi-select"]
+"""What a value is, as it shows itself: nobody says of which type a field is."""
 
 
 class Alters(Struct, frozen=True, kw_only=True):

@@ -14,9 +14,9 @@ from msgspec import Struct, field
 from esplanade.clock import Clock, as_datetime
 from esplanade.connector import AddressChange, Connector
 from esplanade.errors import OutcomeUnknown, PermanentError, RateLimited, TemporaryError
-from esplanade.model import Alters, FieldType, Held, Outcome, Page, Report, Value
+from esplanade.model import Alters, Held, Outcome, Page, Report, Value, ValueType
 
-TYPES: dict[str, FieldType] = {"name": "text", "note": "text", "points": "number", "born": "date", "vip": "boolean"}
+TYPES: dict[str, ValueType] = {"name": "text", "note": "text", "points": "number", "born": "date", "vip": "boolean"}
 """The hub's fields in the mesh; a vendor keeps each under its name in capitals."""
 
 Fault = Literal["before", "after", "busy", "patience"]
@@ -34,7 +34,7 @@ decode = msgspec.msgpack.Decoder(Report).decode
 class Habits(Struct, frozen=True, kw_only=True):
     """How one vendor behaves."""
 
-    alters: dict[FieldType, Alters] = field(default_factory=dict)
+    alters: dict[ValueType, Alters] = field(default_factory=dict)
     """What it does to values, as its plugin declares."""
     cuts: int | None = None
     """It cuts text after so many characters, and its plugin does not know."""
@@ -72,7 +72,7 @@ class Vendor(Connector[Any]):
     def __init__(self, name: str, habits: Habits, clock: Clock, post: Callable[[Report], None]) -> None:
         super().__init__(None)
         self.name, self.habits = name, habits
-        self.alters: Mapping[FieldType, Alters] = habits.alters
+        self.alters: Mapping[ValueType, Alters] = habits.alters
         self.address_change = habits.address_change  # type: ignore[misc]
         self.can_fetch = habits.fetches
         self.contacts: dict[str, Contact] = {}

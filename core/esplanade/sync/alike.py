@@ -15,11 +15,11 @@ from decimal import ROUND_HALF_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, De
 from types import MappingProxyType
 from typing import TypeAlias
 
-from esplanade.model import Alters, FieldType, Scalar, Value
+from esplanade.model import Alters, Scalar, Value, ValueType
 
 from .moments import same_moment
 
-Declared: TypeAlias = Mapping[FieldType, Alters]
+Declared: TypeAlias = Mapping[ValueType, Alters]
 
 AS_GIVEN: Declared = MappingProxyType({})
 """What is declared of a vendor that is not known to alter anything."""

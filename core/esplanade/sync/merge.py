@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from esplanade.config.model import Conflict
 from esplanade.connector import Traits
-from esplanade.model import Alters, FieldType, Value
+from esplanade.model import Alters, Value, ValueType
 from esplanade.records import Clocked, Remote
 
 from .alike import alike, held
@@ -27,7 +27,7 @@ the hub's stands. ``cut``: the vendor refused or cut what it was sent. ``ask``: 
 vendor must be asked. ``returned``: an echo of a write that was replaced since, or a true return to its value: the same.
 """
 
-_NONE: Mapping[FieldType, Alters] = MappingProxyType({})
+_NONE: Mapping[ValueType, Alters] = MappingProxyType({})
 
 KEEP_SENT = 8
 
@@ -145,7 +145,7 @@ def judge(
 
 
 def echoed(
-    remote: Remote, key: str, reported: Value, telling: Telling, alters: Mapping[FieldType, Alters] = _NONE
+    remote: Remote, key: str, reported: Value, telling: Telling, alters: Mapping[ValueType, Alters] = _NONE
 ) -> Clocked | None:
     """The write of ours that a report repeats, if it is within the window and the report's own clock does not say otherwise."""
     if telling.fresh:
@@ -173,14 +173,14 @@ def remember_sent(remote: Remote, key: str, value: Value, now: float, window: fl
         remote.confirmed.remove(key)
 
 
-def confirm(remote: Remote, key: str, reported: Value, alters: Mapping[FieldType, Alters]) -> None:
+def confirm(remote: Remote, key: str, reported: Value, alters: Mapping[ValueType, Alters]) -> None:
     """Note that the vendor reports what it was last sent, so that a shorter value after this is a change, no cut."""
     sent = remote.sent.get(key)
     if sent and alike(sent[-1].value, reported, alters) and key not in remote.confirmed:
         remote.confirmed.append(key)
 
 
-def _was_cut(reported: Value, remote: Remote, key: str, alters: Mapping[FieldType, Alters]) -> bool:
+def _was_cut(reported: Value, remote: Remote, key: str, alters: Mapping[ValueType, Alters]) -> bool:
     """Whether this is the first report after a write, and holds nothing or only the beginning of what was written."""
     sent = remote.sent.get(f"field:{key}")
     if f"field:{key}" in remote.confirmed or not sent or not isinstance(sent[-1].value, str):

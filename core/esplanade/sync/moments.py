@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Struct
 
-from esplanade.model import Alters, FieldType
+from esplanade.model import Alters, ValueType
 
 _ISO = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d(?::?\d\d)?)?)?", re.ASCII | re.IGNORECASE
@@ -32,7 +32,7 @@ class Reading(Struct, frozen=True):
     """The same at the vendor's clock on the wall, without a zone."""
 
 
-def same_moment(one: str, other: str, alters: Mapping[FieldType, Alters]) -> bool | None:
+def same_moment(one: str, other: str, alters: Mapping[ValueType, Alters]) -> bool | None:
     """Whether two texts are the same date or time to a vendor; None when they are not both one."""
     if len(one) > _LONGEST or len(other) > _LONGEST or not (_DIGIT.search(one) and _DIGIT.search(other)):
         return None

@@ -81,8 +81,8 @@ class Person(Struct, kw_only=True):
     created_at: float = 0.0
     email_at: float = 0.0
     """When somebody last said that this is the address; 0: it was only ever used."""
-    doubted: dict[str, float] = field(default_factory=dict)
-    """Purposes for which a vendor no longer lists the person, while the guard asks a human whether that is so."""
+    doubted: dict[str, dict[str, float]] = field(default_factory=dict)
+    """By purpose: whose vendors no longer list the person, and since when, while the guard asks a human whether that is so."""
     lineage: list[int] = field(default_factory=list)
     """Those who turned out to be this person, and were merged into them."""
     merged_into: int | None = None

@@ -545,6 +545,17 @@ async def the(store, number):
     return await store.read(lambda reader: reader.delivery(number))
 
 
+async def test_work_that_is_parked_for_one_reason_is_parked_once(store):
+    def parked(subject="", **more):
+        return delivery(kind="profile", subject=subject, state="parked", reason="loop", **more)
+
+    first, again = await enqueue(store, parked(root="e-1", hops=5), parked(root="e-1", hops=6))
+    assert first == again
+    assert ((await the(store, first)).state, (await the(store, first)).hops) == ("parked", 6)
+    others = await enqueue(store, parked(payload=b"another contact"), parked(person=2), delivery(kind="profile"))
+    assert len({first, *others}) == 4
+
+
 async def test_a_delivery_comes_back_as_it_was_put(store):
     whole = delivery(
         kind="trigger",

@@ -21,7 +21,7 @@ from esplanade.records import Contact, Delivery, Person, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import contacts, mapping, merge
 from esplanade.sync.guard import admit, limit
-from esplanade.sync.identity import normalise
+from esplanade.sync.identity import address_key
 from esplanade.sync.plan import Plan, Send, Skip, TriggerBody, plan, sent_values
 from esplanade.sync.retirement import plan_retirement
 
@@ -150,7 +150,7 @@ class OutboundDesk:
             decided = plan_retirement(delivery, person, contact, self.connector, address_change=traits.address_change)
         else:
             decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)
-            staying = self._staying(unit, delivery, decided, now)
+            staying = self._staying(unit, delivery, remote, decided, now)
             if staying:
                 decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, staying=staying)
         if isinstance(decided, Skip):
@@ -174,20 +174,25 @@ class OutboundDesk:
 
     def _is_anothers(self, unit: Unit, contact: Contact, person: Person, purpose: str) -> bool:
         """Whether the address of a former contact is by now that of somebody else, who is to have what it would lose."""
-        holder = unit.person_by_email(normalise(contact.email).key) if contact.email else None
+        key = address_key(contact.email or "")
+        holder = unit.person_by_email(key) if key else None
         if holder is None or holder.id == person.id:
             return False
         if purpose:
             return mapping.desired_consent(holder, self.connector, purpose) in {"granted", "pending"}
         return any(mapping.desired_audiences(holder, self.connector).get(name) for name in contact.audiences)
 
-    def _staying(self, unit: Unit, delivery: Delivery, decided: Plan, now: float) -> frozenset[str]:
+    def _staying(
+        self, unit: Unit, delivery: Delivery, remote: Remote | None, decided: Plan, now: float
+    ) -> frozenset[str]:
         """The audiences out of which the guard lets nobody more be taken now; that is kept for a human to decide on."""
-        if not isinstance(decided, Send) or delivery.force or delivery.attempts:
+        if not isinstance(decided, Send) or delivery.force:
             return frozenset()
         share = self._world().hub.guard.max_removals
         staying = set()
         for name in decided.left:
+            if delivery.attempts and _was_sent_away(remote, name):
+                continue  # let through before its call failed
             run = unit.audience(self.lane, name)
             if admit(run, now, share):
                 unit.save_audience(self.lane, name, run)
@@ -244,3 +249,9 @@ class OutboundDesk:
     def _judge(self, result: Outcome | Exception, delivery: Delivery) -> Verdict:
         now = self._clock.time()
         return judge(result, delivery, now=now, retry=self.connector.retry, rng=self._rng, repeat=self._repeat)
+
+
+def _was_sent_away(remote: Remote | None, audience: str) -> bool:
+    """Whether the last that was sent of a membership is its end."""
+    sent = remote.sent.get(f"audience:{audience}", []) if remote is not None else []
+    return bool(sent) and sent[-1].value is False

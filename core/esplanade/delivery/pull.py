@@ -16,7 +16,7 @@ from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Connector
 from esplanade.context import Context, Log
-from esplanade.errors import EventError, PermanentError, PluginError
+from esplanade.errors import PermanentError, PluginError
 from esplanade.ingest import doubt
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.rows import differs, seen_whole
@@ -28,12 +28,13 @@ from esplanade.records import Entry, Person, Remote
 from esplanade.store.port import Reader, Store, Unit
 from esplanade.sync.consent import waiting
 from esplanade.sync.guard import limit
-from esplanade.sync.identity import normalise
+from esplanade.sync.identity import address_key
 
 from .inbound import entry, report_body
 
 JOB = "pull"
-CHUNK = 500
+CHUNK = 100
+"""People whom one unit looks at: few enough that it does not keep the writer from the next commit."""
 
 
 class PullResult(Struct, kw_only=True):
@@ -216,7 +217,8 @@ class Puller:
     async def _count_missing(self, saved: Saved, purpose: str) -> tuple[int, int]:
         holders = absent = after = 0
         while True:
-            part = await self._store.run(partial(self._holders, saved=saved, purpose=purpose, after=after))
+            count = partial(self._holders, saved=saved, purpose=purpose, after=after)
+            part = await self._store.run(count, durable=False)
             if part is None:
                 return holders, absent
             after, some, missing = part
@@ -250,10 +252,13 @@ class Puller:
         return remotes[-1].person, len(holding), missing
 
     def _was_seen(self, unit: Unit, run: str, purpose: str, remote: Remote) -> bool:
+        def seen(mark: int) -> bool:
+            return unit.was_seen(self._connector.name, run, purpose, mark)
+
+        if any(map(seen, (remote.person, _stranger(remote.remote_id, None), _stranger(None, remote.email)))):
+            return True
         person = unit.person(remote.person)
-        merged = person.lineage if person else []  # since their page was read
-        marks = (remote.person, *merged, _stranger(remote.remote_id, None), _stranger(None, remote.email))
-        return any(unit.was_seen(self._connector.name, run, purpose, mark) for mark in marks)
+        return person is not None and any(map(seen, person.lineage))  # merged since their page was read
 
     def _append_missing(
         self, unit: Unit, saved: Saved, purpose: str, after: int, *, doubtful: bool
@@ -284,30 +289,23 @@ def _person_of(unit: Unit, connector: str, report: ReportIn) -> Person | None:
     person = unit.person_by_remote(connector, report.remote_id) if report.remote_id is not None else None
     for email in (report.email, report.previous_email):
         if person is None and email:
-            try:
-                person = unit.person_by_email(normalise(email).key)
-            except EventError:
+            key = address_key(email)
+            if key is None:
                 return None  # the fold parks it with the reason
+            person = unit.person_by_email(key)
     return person
 
 
 def _is_erased(unit: Unit, connector: str, report: ReportIn) -> bool:
     """Whether a row is about somebody who was erased, and whose words the journal must not keep again."""
     remote = None if report.remote_id is None else (connector, report.remote_id)
-    return suppressed(unit, email_key=_key(report.email) or None, remote=remote) is not None
+    return suppressed(unit, email_key=address_key(report.email or ""), remote=remote) is not None
 
 
 def _stranger(remote_id: str | None, email: str | None) -> int:
     """A mark for somebody whom the fold makes a person of only after the page was read; no person has such a number."""
-    named = f"id {remote_id}" if remote_id is not None else f"email {_key(email)}"
+    named = f"id {remote_id}" if remote_id is not None else f"email {address_key(email or '') or ''}"
     return -1 - int.from_bytes(hashlib.blake2b(named.encode(), digest_size=7).digest())
-
-
-def _key(email: str | None) -> str:
-    try:
-        return normalise(email).key if email else ""
-    except EventError:
-        return ""
 
 
 def _forget(unit: Unit, connector: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -64,9 +65,12 @@ def record_said(unit: Unit, world: World, person: Person, said: Said, now: float
 def append(unit: Unit, world: World, person: Person, row: LedgerRow) -> Standing:
     """Append one row to the ledger and recompute where the person stands. The caller saves them."""
     unit.append_ledger(row)
-    if row.lifts or row.state == "denied" or row.method == "double":
+    standing = decide(unit, world, person, row.purpose)
+    proven = row.state == "granted" and (row.lifts or row.method == "double")
+    doubted_at = max(person.doubted.get(row.purpose, {}).values(), default=math.inf)
+    if standing.state == "denied" or (proven and row.said_at >= doubted_at):
         doubt.settle(unit, person, row.purpose, row.recorded_at)
-    return decide(unit, world, person, row.purpose)
+    return standing
 
 
 def decide(unit: Unit, world: World, person: Person, purpose: str) -> Standing:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from esplanade.reasons import Reason
@@ -11,20 +13,22 @@ from esplanade.store.port import Unit
 GUARD: Reason = "guard"
 
 _encode = msgspec.msgpack.Encoder().encode
+_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
 def raise_(unit: Unit, person: int, purpose: str, absence: Entry, now: float) -> None:
     """Keep a reported absence for a human to decide on; replayed, it becomes the opt-out that it says."""
     found = unit.person(person)
-    if found is None or purpose in found.doubted:
+    if found is None or absence.origin in found.doubted.get(purpose, {}):
         return
-    found.doubted[purpose] = now
+    found.doubted.setdefault(purpose, {})[absence.origin] = now
     unit.save_person(found)
-    unit.park(
+    unit.enqueue(
         Delivery(
             id=0,
             lane=FOLD_LANE,
             kind="fold",
+            state="parked",
             person=person,
             subject=purpose,
             reason=GUARD,
@@ -38,14 +42,41 @@ def raise_(unit: Unit, person: int, purpose: str, absence: Entry, now: float) ->
 
 
 def settle(unit: Unit, person: Person, purpose: str, now: float) -> None:
-    """The doubt is gone: the vendor lists the person again, or something newer was said."""
+    """Nobody need decide any more: something newer was said, or the person has opted out."""
     if person.doubted.pop(purpose, None) is None:
         return
     unit.save_person(person)
-    for delivery in unit.parked(FOLD_LANE, person.id, GUARD):
-        if delivery.subject == purpose:
-            delivery.state, delivery.outcome, delivery.due_at = "done", "unchanged", now
-            unit.save_delivery(delivery)
+    for delivery in _held(unit, person, purpose):
+        _let_go(unit, delivery, now)
+
+
+def settle_by(unit: Unit, person: Person, purpose: str, connector: str, said_at: float, now: float) -> bool:
+    """A vendor lists the person again: true when nobody doubts any more.
+
+    What it said before it no longer listed them settles nothing, nor does the word of another vendor, which may only repeat the
+    hub's own.
+    """
+    vendors = person.doubted.get(purpose, {})
+    if said_at <= vendors.get(connector, math.inf):
+        return False
+    if len(vendors) == 1:
+        settle(unit, person, purpose, now)
+        return True
+    del vendors[connector]
+    unit.save_person(person)
+    for delivery in _held(unit, person, purpose):
+        if _entry(delivery.payload).origin == connector:
+            _let_go(unit, delivery, now)
+    return False
+
+
+def _held(unit: Unit, person: Person, purpose: str) -> list[Delivery]:
+    return [delivery for delivery in unit.parked(FOLD_LANE, person.id, GUARD) if delivery.subject == purpose]
+
+
+def _let_go(unit: Unit, delivery: Delivery, now: float) -> None:
+    delivery.state, delivery.outcome, delivery.due_at = "done", "unchanged", now
+    unit.save_delivery(delivery)
 
 
 def _note(person: int, connector: str, purpose: str, event_id: str, now: float) -> Note:

@@ -41,7 +41,8 @@ def merge(unit: Unit, world: World, one: Person, other: Person, cause: Cause) ->
     _addresses(kept, gone)
     kept.cdp_id = kept.cdp_id or gone.cdp_id
     kept.created_at = min(kept.created_at, gone.created_at)
-    kept.doubted = {**gone.doubted, **kept.doubted}
+    for purpose, vendors in gone.doubted.items():
+        kept.doubted[purpose] = {**vendors, **kept.doubted.get(purpose, {})}
     kept.lineage = [*kept.lineage, *gone.lineage, gone.id]
     remotes = unit.remotes(gone.id)
     purposes = kept.consents.keys() | gone.consents.keys()

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from esplanade.records import Entry, LedgerRow
+from esplanade.records import Entry, LedgerRow, Standing
 from esplanade.store.port import Unit
 from esplanade.sync import consent, contacts, mapping, merge
 
@@ -64,8 +64,9 @@ def denied(
     standing = person.consents.get(purpose)
     if how != "former":
         known = remote.consents.get(purpose) == "denied"
-        since = telling.has_clock and standing is not None and standing.state != "denied" and telling.at > standing.at
-        if known and not since:  # by its own clock it is the person's newest word, whatever the vendor held before
+        later = telling.has_clock and standing is not None and telling.at > standing.at
+        since = standing is not None and standing.state != "denied" and (later or _may_hold(reading, purpose, standing))
+        if known and not since:  # else it is the person's newest word, whatever the vendor held before
             reading.echoes.append(purpose)
             return
         if contacts.was_retired(remote, purpose, telling.at if telling.has_clock else None):
@@ -88,6 +89,12 @@ def denied(
         reading.back.consents.add(purpose)
 
 
+def _may_hold(reading: Reading, purpose: str, grant: Standing) -> bool:
+    """Whether this grant was sent and nobody knows what came of it: the opt-out that the base has may be over by now."""
+    sent = reading.remote.sent.get(f"consent:{purpose}", [])
+    return reading.remote.unknown and bool(sent) and sent[-1].value == "granted" and sent[-1].at >= grant.at
+
+
 def _was_overtaken(reading: Reading, purpose: str) -> bool:
     """Whether what we sent lately may have undone an opt-out at the vendor. Two clocks that differ a little decide nothing."""
     sent, telling = reading.remote.sent.get(f"consent:{purpose}"), reading.telling
@@ -100,9 +107,8 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
     remote, person, report, telling = reading.remote, reading.person, reading.report, reading.telling
     base, standing = remote.consents.get(purpose), person.consents.get(purpose)
     key = f"consent:{purpose}"
-    if purpose in person.doubted:  # the vendor lists them again, so whoever was not told of their consent is told now
-        doubt.settle(unit, person, purpose, entry.at)
-        reading.changes.consents.add(purpose)
+    if doubt.settle_by(unit, person, purpose, reading.connector.name, telling.at, entry.at):
+        reading.changes.consents.add(purpose)  # whoever was not told of their consent meanwhile is told now
     if base == "granted" and not remote.unknown:
         reading.echoes.append(purpose)
         return
@@ -123,6 +129,7 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
     confirmed = report.confirmed or asked
     remote.consents[purpose] = "granted"
     remote.asked.pop(purpose, None)
+    contacts.forget_retirement(remote, purpose)
     if consent.effective(standing) == "granted" and not confirmed:
         reading.echoes.append(purpose)
         return

@@ -28,6 +28,7 @@ def take_identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> C
     if report.remote_id is not None:
         remote.remote_id = report.remote_id
     if report.deleted:
+        reading.lost += remote.owned
         remote.email, remote.remote_id = None, None
         remote.fields, remote.audiences, remote.owned = {}, {}, []
         reading.notes.append(("drift", "the vendor no longer has this contact"))

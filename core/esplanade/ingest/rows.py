@@ -19,7 +19,10 @@ def differs(
     """Whether a pulled row says anything that the base does not and that it may change: only such rows are journalled."""
     if person is None or remote is None or remote.email is None or remote.unknown:
         return True
-    if any(held == "granted" and purpose in person.doubted for purpose, held in report.consents.items()):
+    if any(
+        held == "granted" and connector.name in person.doubted.get(purpose, {})
+        for purpose, held in report.consents.items()
+    ):
         return True
     former = contacts.former_of(remote, report.email, report.remote_id)
     if former is not None and not _is_own(remote, report):

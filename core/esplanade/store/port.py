@@ -175,7 +175,7 @@ class Unit(Reader, Protocol):
 
     # deliveries
     def enqueue_state(self, delivery: Delivery) -> int:
-        """Add work for a person's state, or raise the revision of the work that waits already; returns its id."""
+        """Add work for a person's state, or raise the revision of the same that waits, or is parked for the same reason; its id."""
         ...
 
     def enqueue(self, delivery: Delivery) -> int:

@@ -128,6 +128,11 @@ def was_retired(remote: Remote, purpose: str, at: float | None) -> bool:
     )
 
 
+def forget_retirement(remote: Remote, purpose: str) -> None:
+    """The vendor holds a grant again: whoever opts out after this does so themselves."""
+    remote.sent.pop(f"retired:{purpose}", None)
+
+
 def about(
     remote: Remote, person: Person, email: str | None, remote_id: str | None, previous_email: str | None = None
 ) -> Contact | None:

@@ -41,14 +41,20 @@ def normalise(email: str) -> Address:
     return _normalise(email.strip(_BLANKS))
 
 
+def address_key(email: str) -> str | None:
+    """What an address is compared by; None for a text that is none, as a vendor may have one."""
+    try:
+        return normalise(email).key
+    except EventError:
+        return None
+
+
 def same_address(one: str, other: str) -> bool:
     """Whether two texts mean the same address; what is no address is only like itself."""
     if one.lower() == other.lower():
         return True
-    try:
-        return normalise(one).key == normalise(other).key
-    except EventError:
-        return False
+    key = address_key(one)
+    return key is not None and key == address_key(other)
 
 
 @lru_cache(maxsize=65_536)

@@ -57,7 +57,7 @@ def explain_view(
         "since": moment(person.email_at),
         "known_since": moment(person.created_at),
         "merged": [f"p-{each}" for each in person.lineage],
-        "doubted": {purpose: moment(at) for purpose, at in sorted(person.doubted.items())},
+        "doubted": {purpose: moment(min(since.values())) for purpose, since in sorted(person.doubted.items())},
         "profile": profile,
         "consents": [_said(row) for row in reader.ledger(person.id)],
         "connectors": {

@@ -149,7 +149,7 @@ def test_a_doubt_of_the_guard_and_a_former_contact_are_shown(esplanade, project)
 
     def doubt(unit):
         person = unit.person_by_email(ADA)
-        person.doubted = {"newsletter": 1_768_471_200.0}
+        person.doubted = {"newsletter": {"crm": 1_768_471_200.0}}
         unit.save_person(person)
         former = Contact(email="old@example.com", remote_id="9", consents={"newsletter": "granted"}, audiences=["vip"])
         unit.save_remote(Remote(person=person.id, connector="crm", email=ADA, former=[former], unknown=True))

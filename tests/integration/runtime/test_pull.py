@@ -347,7 +347,7 @@ class TestAbsence:
     async def test_those_whom_the_guard_holds_are_not_mailed_until_they_are_listed_again(self, place, clock):
         hub, crm = await self.emptied(place, clock)
         person = await person_of(hub, "p003")
-        assert person.doubted == {"newsletter": clock.time()}
+        assert person.doubted == {"newsletter": {"crm": clock.time()}}
         await trigger(hub, "p003", "t-1", trigger="cart")
         await settled(hub)
         assert (await reasons(hub, "p003"))[-1] == "no-consent"

@@ -1,10 +1,13 @@
 """Nobody empties an audience by accident: more removals than the guard allows wait for a human."""
 
+import asyncio
+
 import pytest
 
+from esplanade.errors import TemporaryError
 from esplanade.records import DeliveryFilter
 
-from .conftest import deliveries, email, person_of, remote_of, send, settled, told
+from .conftest import deliveries, email, folded, moved, person_of, remote_of, send, settled, told
 
 PEOPLE = [f"p{number:03}" for number in range(30)]
 
@@ -101,3 +104,18 @@ async def test_an_opt_out_is_never_held(hub, place):
     await settled(hub)
     assert sum(call[1] == "consent" for call in crm.calls) == 25
     assert (await person_of(hub, "p000")).consents["newsletter"].state == "denied"
+
+
+async def test_work_that_waits_for_another_try_takes_nobody_past_the_guard(place, clock):
+    hub = await place.start(clock=clock, connectors={"crm": {"breaker": {"failures": 1000}}})
+    crm = place.script()
+    await memberships(hub, PEOPLE, member=True)
+    crm.once("profile", *[TemporaryError("down")] * len(PEOPLE))
+    await send(hub, "profile", *[{"email": name, "fields": {"city": "Delft"}} for name in PEOPLE])
+    await folded(hub)
+    while len(crm.calls) < 2 * len(PEOPLE):
+        await asyncio.sleep(0)
+    await send(hub, "profile", *[{"email": name, "audiences": {"vip": False}} for name in PEOPLE])
+    await folded(hub)
+    await moved(hub, clock, 60)
+    assert len(await inside(hub, PEOPLE)) == 20

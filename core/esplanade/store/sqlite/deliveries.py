@@ -61,14 +61,16 @@ DURATIONS = "SELECT a.took_s FROM attempts a JOIN deliveries d ON d.id = a.deliv
 COUNTS = "SELECT lane, state, count(*) FROM deliveries WHERE state <> 'done' GROUP BY lane, state"
 COUNT_DUE = "SELECT lane, count(*), min(due_at) FROM deliveries WHERE state = 'pending' AND due_at <= ? GROUP BY lane"
 OPEN = "SELECT lane, count(*) FROM deliveries WHERE person = ? AND state IN ('pending', 'in_flight') GROUP BY lane"
-SEARCH = (
-    f"SELECT {_COLUMNS}, person FROM deliveries WHERE id > :after "
+_SEARCH = (
+    f"SELECT {_COLUMNS}, person FROM deliveries WHERE id > :after AND {{}} "
     "AND (:lane IS NULL OR lane = :lane OR lane = :lane || ':in') AND (:kind IS NULL OR kind = :kind) "
-    "AND (:person IS NULL OR person = :person) AND (:reason IS NULL OR reason = :reason) "
+    "AND (:reason IS NULL OR reason = :reason) "
     "AND (:since IS NULL OR first_at >= :since) AND (:until IS NULL OR first_at < :until) "
     "AND (:ids IS NULL OR id IN (SELECT value FROM json_each(:ids))) "
     "AND (:states IS NULL OR state IN (SELECT value FROM json_each(:states))) ORDER BY id LIMIT :limit"
 )
+SEARCH = _SEARCH.format(":person IS NULL")
+SEARCH_PERSON = _SEARCH.format("person = :person")  # said outright, so that only their own are read
 ADDRESSES = "SELECT person FROM emails WHERE email_key = ?"
 
 
@@ -102,7 +104,7 @@ class DeliveryReads:
             "ids": None if wanted.ids is None else json.dumps(wanted.ids),
             "states": None if wanted.states is None else json.dumps(wanted.states),
         }
-        rows = self.db.execute(SEARCH, values).fetchall()
+        rows = self.db.execute(SEARCH if person is None else SEARCH_PERSON, values).fetchall()
         return [(_delivery(row), self._address(row[-1])) for row in rows]
 
     def open_deliveries(self, person: int) -> dict[str, int]:
@@ -141,7 +143,10 @@ class DeliveryWrites(DeliveryReads):
 
     def enqueue_state(self, delivery: Delivery) -> int:
         waiting = self.waiting(delivery.lane, delivery.person or 0)
-        for other in waiting:
+        kept = []
+        if delivery.state == "parked":
+            kept = self.parked(delivery.lane, delivery.person or 0, delivery.reason or "")
+        for other in (*waiting, *kept):
             if (other.kind, other.subject, other.payload) == (delivery.kind, delivery.subject, delivery.payload):
                 due_at = delivery.due_at if delivery.urgency == 0 else other.due_at
                 row = (delivery.urgency, due_at, delivery.root, delivery.hops, delivery.event_id, other.id)

@@ -688,6 +688,34 @@ async def test_an_opt_out_at_the_address_that_the_person_came_back_to_counts(hou
     assert await hub.state(email=A) == "denied"
 
 
+async def test_whoever_came_back_and_signed_up_at_the_vendor_can_leave_again(house):
+    hub = await house(traits={"webpower": NEW}, webpower={})
+    book = Book()
+    await known(hub, A, book)
+    await hub.profile(B, previous_email=A)
+    await hub.deliver("webpower", book)
+    await hub.profile(A, previous_email=B)
+    await hub.passes(1)
+    await hub.reports(
+        "webpower", A, remote_id="1", consents={"newsletter": "granted"}, confirmed=True, at=hub.clock.time()
+    )
+    await hub.deliver("webpower", book)
+    await hub.passes(86_400)
+    await hub.reports("webpower", A, remote_id="1", consents={"newsletter": "denied"}, at=hub.clock.time())
+    assert await hub.state(email=A) == "denied"
+
+
+async def test_a_former_contact_to_which_the_vendor_gives_no_real_address_leaves_every_list(house):
+    hub = await house(traits={"webpower": NEW}, webpower={})
+    book = Book()
+    await known(hub, A, book)
+    await hub.profile(B, previous_email=A)
+    await hub.deliver("webpower", book)
+    await hub.reports("webpower", "gone", remote_id="1", consents={"newsletter": "granted"}, confirmed=True)
+    (event,) = await hub.deliver("webpower")
+    assert (event.remote_id, event.purpose, event.state) == ("1", "newsletter", "denied")
+
+
 @pytest.mark.parametrize("traits", [NEW, RENAME, MERGE])
 async def test_a_vendor_without_ids_of_its_own_keeps_one_contact(house, traits):
     hub = await house(traits={"webpower": traits}, webpower={})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from esplanade.errors import OutcomeUnknown
 from esplanade.model import ConsentTarget, Outcome
 
 PROOF = {"form": "footer"}
@@ -231,3 +232,29 @@ async def test_a_subscription_that_was_there_when_the_vendor_was_asked_is_no_con
     await hub.passes(86_400)
     await hub.reports("webpower", consents={"newsletter": "granted"}, pulled=True)
     assert await hub.state() == "pending"
+
+
+async def test_an_opt_out_counts_where_nobody_knows_whether_the_vendor_took_the_grant(house):
+    webpower = await house(webpower={})
+    await webpower.profile(fields={"firstname": "Ada"})
+    await webpower.consent("denied")
+    await webpower.settle()
+    await webpower.consent("granted", evidence={"form": "footer"})
+    await webpower.passes(1)
+    await webpower.deliver("webpower", OutcomeUnknown("no answer"))
+    await webpower.passes(3_600)
+    await webpower.reports("webpower", consents={"newsletter": "denied"})
+    assert await webpower.state() == "denied"
+
+
+async def test_the_old_denial_is_no_news_while_a_later_grant_was_not_sent(house):
+    webpower = await house(webpower={})
+    await told(webpower, "granted", evidence=PROOF)
+    await webpower.reports("webpower", consents={"newsletter": "denied"})
+    await webpower.profile(fields={"firstname": "Ada"})
+    await webpower.passes(1)
+    await webpower.deliver("webpower", OutcomeUnknown("no answer"))
+    await webpower.consent("granted", evidence={"form": "footer"})
+    await webpower.passes(1)
+    await webpower.reports("webpower", consents={"newsletter": "denied"})
+    assert await webpower.state() == "granted"

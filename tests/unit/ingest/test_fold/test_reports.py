@@ -344,3 +344,23 @@ async def test_a_membership_that_somebody_else_made_is_not_taken_away(house):
     await hub.profile(audiences={"staff": False})
     assert await hub.settle() == {}
     assert ("not-sent", "webpower", "not-owned") in await hub.notes()
+
+
+async def test_a_loop_is_kept_once_however_long_it_goes_on(house):
+    hub = await house(hub={"max_hops": 1})
+    await hub.profile(fields={"firstname": "Ada"})
+    await hub.settle()
+    for number in range(12):
+        vendor = ("sparkloop", "webpower")[number % 2]
+        await hub.reports(vendor, fields={"first_name": f"Ada {number}"}, at=hub.clock.time())
+        await hub.settle()
+    assert await hub.parked() == [("sparkloop", "loop")]
+
+
+async def test_a_member_whose_contact_is_deleted_counts_as_a_member_no_longer(house):
+    hub = await house(webpower={})
+    await hub.profile(audiences={"vip": True})
+    await hub.settle()
+    assert (await hub.store.run(lambda unit: unit.audience("webpower", "vip"))).members == 1
+    await hub.reports("webpower", deleted=True)
+    assert (await hub.store.run(lambda unit: unit.audience("webpower", "vip"))).members == 0

@@ -162,6 +162,12 @@ class AudienceRun(Struct, kw_only=True):
 
 
 FOLD_LANE = ":fold"
+"""Where events of sources are kept that could not be folded; those of a connector stay in its inbound lane."""
+
+
+def inbound_lane(connector: str) -> str:
+    """The lane of what comes from a connector's vendor."""
+    return f"{connector}:in"
 
 
 class Delivery(Struct, kw_only=True):

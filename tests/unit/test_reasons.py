@@ -71,7 +71,7 @@ ALLOWED = {
     },
     "delivery/settle.py": {
         "_acknowledge": {"": "the call was made, and `_done` notes what came of it; this keeps what the vendor holds since"},
-        "_follow_up": {"not (remote.former": "no former contact is left that this vendor must hear of"},
+        "_follow_up": {"not (left is not None": "no second contact came to light, so nothing more need be told"},
         "_refused": {"not (delivery.rev != rev": NOTHING_MORE},
         "settle": {"delivery is None": SETTLED_MEANWHILE},
     },
@@ -104,9 +104,18 @@ ALLOWED = {
         },
         "_renamed": {"person.email_key == address.key": SAME_ADDRESS},
     },
+    "ingest/reported_values.py": {
+        "_note_unmapped": {"not (names)": "everything in the report is mapped"},
+        "read_audiences": {"name not in": "`_note_unmapped` notes all of them at the end"},
+        "read_fields": {"name is None": "`_note_unmapped` notes all of them at the end"},
+    },
     "ingest/reports.py": {
         "_finish": {"not (not reading.asks": "the notes above say why, or the vendor is asked"},
-        "_read_again": {"not (reading.traits.can_fetch": "the caller has noted the doubt; this vendor cannot be asked"},
+        "_ask": {"not (traits.can_fetch": "the caller has noted the doubt; this vendor cannot be asked"},
+        "doubt_repeat": {
+            "connector is None": "the repeat was noted as one; nobody is left to ask",
+            "person is None": "the repeat was noted as one, and says nothing that is not known",
+        },
     },
     "ingest/resolve.py": {
         "_remember": {"not (address.key": SAME_ADDRESS},

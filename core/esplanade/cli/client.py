@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 PATIENCE_S = 600.0
 """How long sending waits for a hub that is behind before it gives up."""
 _WAIT_S = 30.0
+NOT_SUPPORTED = "not-supported"
+"""The type of the problem that says, in words for a human, that a connector's plugin cannot do what was asked."""
 _PATHS: dict[Kind, str] = {"profile": "/v1/profiles", "consent": "/v1/consents", "trigger": "/v1/triggers"}
 _NDJSON = "application/x-ndjson"
 
@@ -91,9 +93,9 @@ class RunningHub:
         return await self._connector(connector, "discover")
 
     async def check(self, connector: str) -> Any:
-        """How the connector's check went, as the hub sees it; None when this hub cannot be asked that."""
+        """How the connector's check went, as the hub sees it; None when that hub or that plugin has no such check."""
         answer = await self._admin("POST", f"/v1/connectors/{quote(connector)}/check")
-        return None if answer.status in {404, 405} else self._good(answer)
+        return None if answer.status in {404, 405} or _problem(answer) == NOT_SUPPORTED else self._good(answer)
 
     # Below.
 
@@ -142,6 +144,8 @@ class RunningHub:
         why = said.get("detail") or said.get("title") or "without a reason"
         if answer.status == 401:
             why = f"{why}; it runs with another token than {self._config.path} says: set the same one, or restart it"
+        if _problem(answer) == NOT_SUPPORTED:
+            raise OperationError(why)
         raise OperationError(f"the hub at {self.url} answered {answer.status}: {why}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -25,12 +26,13 @@ def explained(why: dict[str, Any]) -> list[Table | str]:
             ],
         )
     )
-    for purpose, at in why["doubted"].items():
+    for purpose, vendors in why["doubted"].items():
+        since, lists = min(vendors.values()), "lists" if len(vendors) == 1 else "list"
         parts.append(
-            f"{purpose} is in doubt since {at}: a vendor no longer lists them, so nothing that needs it is sent"
+            f"{purpose} is in doubt since {since}: {' and '.join(vendors)} no longer {lists} them, so nothing that needs it is sent"
         )
     for name, connector in why["connectors"].items():
-        parts += ["", f"{name}: {_headline(connector)}", *_facts(_connector(connector))]
+        parts += ["", f"{name}: {_headline(name, connector, why['email'])}", *_facts(_connector(connector))]
     at_hub = [("decided", _decided(one)) for one in why["decisions"] if not one["connector"]]
     at_hub += [("kept", _delivery(one)) for one in why["kept"]]
     if at_hub:
@@ -51,7 +53,7 @@ def _identity(why: dict[str, Any]) -> Iterator[str]:
         yield f"{', '.join(why['merged'])} turned out to be the same person"
 
 
-def _headline(connector: dict[str, Any]) -> str:
+def _headline(name: str, connector: dict[str, Any], email: str | None) -> str:
     """In a few words: how this person stands there."""
     if connector["state"] in {"unknown", "disabled"}:
         return f"{'not' if connector['state'] == 'unknown' else 'disabled'} in connectors.yaml, so nothing is sent"
@@ -60,12 +62,18 @@ def _headline(connector: dict[str, Any]) -> str:
         return f"{'failed' if connector['state'] == 'failed' else 'paused'}{why}, so what is due waits"
     open_ = connector["deliveries"]
     stuck = sum(one["state"] in {"parked", "dead"} for one in open_)
+    if connector["doubted"]:
+        waits = f"; {len(open_) - stuck} to be sent" if len(open_) > stuck else ""
+        return f"in doubt: {', '.join(connector['doubted'])}{waits}"
     if len(open_) > stuck:
         return f"{len(open_) - stuck} to be sent" + (f", {stuck} kept for you to decide" if stuck else "")
     if stuck:
         return f"{stuck} kept for you to decide"
     if connector["differs"]:
-        return "differs, and nothing is queued; the next change of this person brings it"
+        remedy = "what differs goes out when it changes next"
+        if connector["replayable"] and email:
+            remedy = f"`esplanade replay --connector {name} --email {shlex.quote(email)}`"
+        return f"differs, and nothing is queued: {remedy}"
     refusals = [one for one in connector["withheld"] if one["kind"] == "profile"]
     if refusals:
         return f"nothing is sent, {refusals[0]['means']}"

@@ -45,6 +45,8 @@ class Pulled(Struct, frozen=True, kw_only=True):
     pages: int = 0
     read: int = 0
     changed: int = 0
+    held: int = 0
+    """Opt-outs that the guard holds back until a human has looked."""
 
 
 class Wanted(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -127,6 +127,11 @@ def _width(text: str) -> int:
     return len(text) + wide - sum(unicodedata.combining(letter) != 0 for letter in text)
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number with its noun, such as ``1 delivery`` or ``2 deliveries``."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def lines(title: str, texts: Iterable[str]) -> list[str]:
     """A title with lines beneath it; nothing when there are none."""
     found = [f"  {text}" for text in texts]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
 
-from esplanade.errors import DeliveryError
+from esplanade.connector import methods_of
+from esplanade.errors import DeliveryError, PluginLoadError
 from esplanade.ingest.accept import IMPORT, Admission
 from esplanade.model import KINDS, Kind
 
@@ -57,7 +58,9 @@ class OwnHub:
         await self._hub.resume(connector)
 
     async def pull(self, connector: str, said: Callable[[str], None]) -> Pulled:
-        if self._hub.config.connectors[connector].twin:
+        config = self._hub.config.connectors[connector]
+        plugin = self._hub.loaded.plugins[config.plugin]
+        if config.twin and not isinstance(plugin, PluginLoadError) and "pull" in methods_of(plugin):
             # A twin of our own would be empty, and all whom the hub knows there would count as gone.
             raise OperationError(
                 f"connector {connector} has a twin for its vendor, which lives in the hub; start `esplanade run`"
@@ -66,7 +69,7 @@ class OwnHub:
             found = await self._hub.pull(connector, lambda done: said(f"{done.pages} pages, {done.read} people"))
         except DeliveryError as problem:
             raise OperationError(f"connector {connector}: {type(problem).__name__}: {problem}") from None
-        return Pulled(pages=found.pages, read=found.read, changed=found.changed)
+        return Pulled(pages=found.pages, read=found.read, changed=found.changed, held=found.held)
 
     async def connectors(self) -> dict[str, Any]:
         """The state of each connector, in the shape of ``GET /v1/connectors``."""

@@ -14,7 +14,7 @@ class Progress(Protocol):
     """Told how far the work has come."""
 
     def at(self, done: int, note: str) -> None:
-        """``done`` of the total is done; ``note`` says what that means to a human."""
+        """``done`` of the total is done, more where it has grown meanwhile; ``note`` says what that means to a human."""
         ...
 
 
@@ -35,7 +35,7 @@ class Tenths:
 
     def at(self, done: int, note: str) -> None:
         """Say it when another tenth is done."""
-        tenth = 10 * done // self._total if self._total else 10
+        tenth = min(10, 10 * done // self._total) if self._total else 10
         if tenth > self._said:
             self._said = tenth
             talk(f"{self._title}: {tenth * 10} %, {note}")
@@ -69,7 +69,7 @@ def progress(title: str, total: int, *, silent: bool) -> Iterator[Progress]:
 
         class Bar:
             def at(self, done: int, note: str) -> None:
-                bars.update(task, completed=done, note=note)
+                bars.update(task, completed=min(done, max(total, 1)), note=note)
 
         yield Bar()
 

@@ -45,7 +45,8 @@ async def discover(session: Session, name: str) -> Any:
             return await hub.discover(name)
     async with alone(session.loaded, name) as (connector, context):
         if "discover" not in methods_of(type(connector)):
-            raise OperationError(f"connector {name} cannot be discovered: its plugin has no discover")
+            plugin = session.config.connectors[name].plugin
+            raise OperationError(f"{name} cannot be discovered: the plugin {plugin} has no discover")
         limit = session.config.connectors[name].timeout
         try:
             return msgspec.to_builtins(await asyncio.wait_for(connector.discover(context), limit))

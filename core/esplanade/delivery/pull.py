@@ -270,7 +270,8 @@ class Puller:
         now = self._clock.time()
         entries = []
         for remote in missing:
-            report = Report(email=remote.email, remote_id=remote.remote_id, consents={purpose: "absent"})
+            email = remote.email or self._address(unit, remote)
+            report = Report(email=email, remote_id=remote.remote_id, consents={purpose: "absent"})
             body = report_body(report, read_at=saved.began_at, pulled=True)
             entries.append(entry(self._connector.name, report, body, now))
             if doubtful:
@@ -278,6 +279,11 @@ class Puller:
         if not doubtful:
             unit.append(entries)
         return last, len(entries)
+
+    def _address(self, unit: Unit, remote: Remote) -> str | None:
+        """The address of somebody whose contact is gone at the vendor, for only that can name them."""
+        person = unit.person(remote.person) if remote.remote_id is None else None
+        return person.email if person is not None else None
 
     def _journalled(self, entries: int) -> None:
         if entries:

@@ -7,7 +7,7 @@ from typing import Literal, cast
 import msgspec
 
 from esplanade.config.model import ConnectorConfig
-from esplanade.ingest.changes import LIVE, Chain, work
+from esplanade.ingest.changes import Chain
 from esplanade.ingest.retire import chain_of, retire, tell_all
 from esplanade.model import Held, Outcome, ProfileEvent
 from esplanade.reasons import PluginReason, Reason
@@ -110,20 +110,18 @@ class Settlement:
     ) -> None:
         """What the vendor must be told next, once it has said which of its contacts the person is."""
         moved_from = _moved_from(send) if held else None
-        if left is None:
-            contacts.forget(remote, moved_from, None)
+        absorbed = left is None and contacts.forget(remote, moved_from, None)
         joined = contacts.take_back(remote, remote.email, remote.remote_id) and moved_from is not None
-        remote.unknown = (
-            remote.unknown or joined
-        )  # which of two contacts was written is not known where they have no ids
+        if absorbed or joined:  # whose subscriptions the one contact has kept that is left of two, nobody knows
+            remote.consents = {}
+        if joined or "profile" not in self._connector.receives:
+            remote.unknown = joined  # without ids, nor whose fields
         remote.acked_at = chain.now
         unit.save_remote(remote)
         if left is not None:
             retire(unit, person, self._connector, left, chain)
-        if left is not None or joined:
+        if left is not None or absorbed or joined:
             tell_all(unit, person, self._connector, chain)
-        elif remote.former and moved_from is not None:
-            unit.enqueue_state(work(self.lane, "profile", person, "", LIVE, chain))  # it may have to be told of another
 
     def _count(self, unit: Unit, owned: list[str], send: Send) -> None:
         """Keep count of the members whom the hub has put into each audience, for the guard."""

@@ -69,8 +69,18 @@ def append(unit: Unit, world: World, person: Person, row: LedgerRow) -> Standing
     proven = row.state == "granted" and (row.lifts or row.method == "double")
     doubted_at = max(person.doubted.get(row.purpose, {}).values(), default=math.inf)
     if standing.state == "denied" or (proven and row.said_at >= doubted_at):
-        doubt.settle(unit, person, row.purpose, row.recorded_at)
+        for connector in doubt.settle(unit, person, row.purpose, row.recorded_at):
+            if standing.state != "denied" and connector != row.source:
+                _forget_base(unit, person, connector, row.purpose)
     return standing
+
+
+def _forget_base(unit: Unit, person: Person, connector: str, purpose: str) -> None:
+    """A vendor that no longer lists somebody who has said yes again is told so, whatever it was thought to hold."""
+    remote = unit.remote(person.id, connector)
+    if remote is not None:
+        remote.consents.pop(purpose, None)
+        unit.save_remote(remote)
 
 
 def decide(unit: Unit, world: World, person: Person, purpose: str) -> Standing:

@@ -7,13 +7,12 @@ import math
 import msgspec
 
 from esplanade.reasons import Reason
-from esplanade.records import FOLD_LANE, Delivery, Entry, Note, Person
+from esplanade.records import Delivery, Entry, Note, Person, inbound_lane
 from esplanade.store.port import Unit
 
 GUARD: Reason = "guard"
 
 _encode = msgspec.msgpack.Encoder().encode
-_entry = msgspec.msgpack.Decoder(Entry).decode
 
 
 def raise_(unit: Unit, person: int, purpose: str, absence: Entry, now: float) -> None:
@@ -26,7 +25,7 @@ def raise_(unit: Unit, person: int, purpose: str, absence: Entry, now: float) ->
     unit.enqueue(
         Delivery(
             id=0,
-            lane=FOLD_LANE,
+            lane=inbound_lane(absence.origin),
             kind="fold",
             state="parked",
             person=person,
@@ -41,13 +40,15 @@ def raise_(unit: Unit, person: int, purpose: str, absence: Entry, now: float) ->
     unit.note(_note(person, absence.origin, purpose, absence.id, now))
 
 
-def settle(unit: Unit, person: Person, purpose: str, now: float) -> None:
-    """Nobody need decide any more: something newer was said, or the person has opted out."""
-    if person.doubted.pop(purpose, None) is None:
-        return
+def settle(unit: Unit, person: Person, purpose: str, now: float) -> list[str]:
+    """Nobody need decide any more: something newer was said, or the person has opted out. Returns whose doubt it was."""
+    vendors = person.doubted.pop(purpose, None)
+    if vendors is None:
+        return []
     unit.save_person(person)
-    for delivery in _held(unit, person, purpose):
-        _let_go(unit, delivery, now)
+    for connector in vendors:
+        _let_go(unit, person, purpose, connector, now)
+    return list(vendors)
 
 
 def settle_by(unit: Unit, person: Person, purpose: str, connector: str, said_at: float, now: float) -> bool:
@@ -59,24 +60,19 @@ def settle_by(unit: Unit, person: Person, purpose: str, connector: str, said_at:
     vendors = person.doubted.get(purpose, {})
     if said_at <= vendors.get(connector, math.inf):
         return False
-    if len(vendors) == 1:
-        settle(unit, person, purpose, now)
-        return True
     del vendors[connector]
+    if not vendors:
+        del person.doubted[purpose]
     unit.save_person(person)
-    for delivery in _held(unit, person, purpose):
-        if _entry(delivery.payload).origin == connector:
-            _let_go(unit, delivery, now)
-    return False
+    _let_go(unit, person, purpose, connector, now)
+    return not vendors
 
 
-def _held(unit: Unit, person: Person, purpose: str) -> list[Delivery]:
-    return [delivery for delivery in unit.parked(FOLD_LANE, person.id, GUARD) if delivery.subject == purpose]
-
-
-def _let_go(unit: Unit, delivery: Delivery, now: float) -> None:
-    delivery.state, delivery.outcome, delivery.due_at = "done", "unchanged", now
-    unit.save_delivery(delivery)
+def _let_go(unit: Unit, person: Person, purpose: str, connector: str, now: float) -> None:
+    for delivery in unit.parked(inbound_lane(connector), person.id, GUARD):
+        if delivery.subject == purpose:
+            delivery.state, delivery.outcome, delivery.due_at = "done", "unchanged", now
+            unit.save_delivery(delivery)
 
 
 def _note(person: int, connector: str, purpose: str, event_id: str, now: float) -> Note:

@@ -6,13 +6,13 @@ import msgspec
 from msgspec import Struct
 
 from esplanade.errors import EsplanadeError
-from esplanade.records import FOLD_LANE, Delivery, Entry
+from esplanade.records import FOLD_LANE, Delivery, Entry, inbound_lane
 from esplanade.store.port import Unit
 from esplanade.sync.identity import normalise
 
 from .changes import Effects, cause_of, skip, skip_nobody
 from .events import fold_consent, fold_happening, fold_profile, fold_trigger, opt_out
-from .reports import fold_report
+from .reports import doubt_repeat, fold_report
 from .resolve import IdentityConflict, Suppressed
 from .shapes import ConsentIn, HappeningIn, JournalledProfile, ReportIn, TriggerIn
 from .world import World
@@ -48,9 +48,10 @@ def fold_or_park(unit: Unit, world: World, entry: Entry, effects: Effects) -> st
     unit.enqueue(
         Delivery(
             id=0,
-            lane=FOLD_LANE,
+            lane=inbound_lane(entry.origin) if entry.kind in {"report", "happening"} else FOLD_LANE,
             kind="fold",
             state="parked",
+            person=problem.people[0].id if isinstance(problem, IdentityConflict) else None,
             reason="identity-conflict" if conflict else "fold-failed",
             due_at=entry.at,
             first_at=entry.at,
@@ -84,7 +85,8 @@ def _denials(world: World, entry: Entry) -> dict[str, float]:
             return {said.purpose: _said(said.at, entry)} if said.state == "denied" else {}
         case "report":
             report = _report(entry.body)
-            mapped = world.connector(entry.origin).consents if entry.origin in world.connectors else {}
+            connector = world.connectors.get(entry.origin)
+            mapped = connector.consents if connector is not None and "consent" in connector.sends else {}
             gone = {name for name, held in report.consents.items() if held == "denied" and name in mapped}
             return dict.fromkeys(gone, _said(report.at, entry))
         case _:
@@ -99,6 +101,8 @@ def fold_entry(unit: Unit, world: World, entry: Entry, effects: Effects) -> None
     """Fold one entry. Raises IdentityConflict, EsplanadeError for one that cannot be folded."""
     if entry.dedupe and not unit.first_time(entry.id, entry.at):
         _note_repeat(unit, entry)
+        if entry.kind == "report":
+            doubt_repeat(unit, world, entry, _report(entry.body), effects)
         return
     match entry.kind:
         case "profile":
@@ -113,14 +117,14 @@ def fold_entry(unit: Unit, world: World, entry: Entry, effects: Effects) -> None
             fold_happening(unit, world, entry, _happening(entry.body), effects)
         case "webhook":
             unit.enqueue(webhook_delivery(entry))
-            effects.lanes.add(f"{entry.origin}:in")
+            effects.lanes.add(inbound_lane(entry.origin))
 
 
 def webhook_delivery(entry: Entry) -> Delivery:
     """A vendor's request as work for its connector's inbound lane."""
     return Delivery(
         id=0,
-        lane=f"{entry.origin}:in",
+        lane=inbound_lane(entry.origin),
         kind="webhook",
         due_at=entry.at,
         first_at=entry.at,

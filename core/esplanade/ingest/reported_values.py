@@ -12,10 +12,11 @@ from .reading import Reading
 def read_fields(reading: Reading) -> None:
     """Compare each reported field with the base, and take over what changed at the vendor."""
     person, remote, connector = reading.person, reading.remote, reading.connector
+    unmapped = []
     for vendor, reported in reading.report.fields.items():
         name = mapping.hub_name(connector, vendor)
         if name is None:
-            reading.notes.append(("not-mapped", vendor))
+            unmapped.append(vendor)
             continue
         known = vendor in remote.fields
         verdict = merge.judge(
@@ -56,14 +57,16 @@ def read_fields(reading: Reading) -> None:
                     continue
                 person.fields[name] = Clocked(reported, reading.telling.at)
                 reading.changes.fields.add(name)
+    _note_unmapped(reading, unmapped)
 
 
 def read_audiences(reading: Reading) -> None:
     """The same for memberships."""
     person, remote, telling = reading.person, reading.remote, reading.telling
+    unmapped = []
     for name, member in reading.report.audiences.items():
         if name not in reading.connector.audiences:
-            reading.notes.append(("not-mapped", name))
+            unmapped.append(name)
             continue
         key = f"audience:{name}"
         if remote.audiences.get(name) == member and not remote.unknown:
@@ -81,11 +84,14 @@ def read_audiences(reading: Reading) -> None:
             continue
         older = telling.has_clock and merge.is_perhaps_older(remote, key, telling)
         remote.audiences[name] = member
-        if not member and name in remote.owned:  # whoever puts them back there is their new owner
+        if not member and name in remote.owned and not merge.is_perhaps_older(remote, key, telling):
+            # whoever puts them back there is their new owner
             remote.owned.remove(name)
             reading.lost.append(name)
         held = person.audiences.get(name)
-        if older and held is not None and bool(held.value) != member:
+        if held is None and not member:
+            reading.echoes.append(name)  # that somebody was never a member is no news of theirs
+        elif older and held is not None and bool(held.value) != member:
             reading.back.audiences.add(name)
             reading.notes.append(("conflict", f"{name}: the hub's membership stands"))
         elif held is None or (bool(held.value) != member and held.at < telling.at):
@@ -96,6 +102,12 @@ def read_audiences(reading: Reading) -> None:
             reading.notes.append(("conflict", f"{name}: the hub's membership stands"))
         else:
             reading.echoes.append(name)
+    _note_unmapped(reading, unmapped)
+
+
+def _note_unmapped(reading: Reading, names: list[str]) -> None:
+    if names:  # one note for all of them: a vendor tells the same dozens with every report
+        reading.notes.append(("not-mapped", ", ".join(names)))
 
 
 def _policy(connector: ConnectorConfig, name: str) -> Conflict:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from esplanade.config.model import ConnectorConfig
-from esplanade.records import Entry, Note, Person, Remote
+from esplanade.connector import Traits
+from esplanade.records import Entry, Note, Person, Remote, inbound_lane
 from esplanade.store.port import Unit
 from esplanade.sync import contacts
 from esplanade.sync.identity import normalise
@@ -20,6 +21,7 @@ from .reported_contacts import read_former, take_identity
 from .reported_values import read_audiences, read_fields
 from .resolve import Identifiers, Suppressed, resolve
 from .retire import retire, tell_all
+from .rows import differs
 from .shapes import ReportIn
 from .world import World
 
@@ -56,7 +58,7 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
         read_former(unit, world, reading, former, entry, cause)
     elif body.pulled and not reading.telling.fresh:
         skip(unit, cause, person, connector.name, "stale", "read before the last acknowledgement")
-        _read_again(unit, reading, cause, effects)
+        _ask(unit, reading.person, reading.connector, reading.traits, cause, effects)
         return
     elif (former := take_identity(unit, world, reading, cause)) is not None:
         read_former(unit, world, reading, former, entry, cause)
@@ -74,6 +76,20 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
     for contact in left:
         retire(unit, reading.person, connector, contact, cause.chain)
         tell_all(unit, reading.person, connector, cause.chain)
+
+
+def doubt_repeat(unit: Unit, world: World, entry: Entry, body: ReportIn, effects: Effects) -> None:
+    """A report that was seen before, of what the vendor is no longer thought to hold: told again, or true again. It is asked."""
+    connector = world.connectors.get(entry.origin)
+    if connector is None:
+        return
+    person = _find(unit, connector, body)
+    remote = unit.remote(person.id, connector.name) if person is not None else None
+    if person is None or remote is None or not differs(person, remote, connector, body, world):
+        return
+    traits = world.trait(connector.name)
+    cause = cause_of_report(world, entry, body, remote, traits)
+    _ask(unit, person, connector, traits, cause, effects)
 
 
 def _find(unit: Unit, connector: ConnectorConfig, report: ReportIn) -> Person | None:
@@ -97,17 +113,20 @@ def _of_nobody(entry: Entry) -> Note:
     )
 
 
-def _read_again(unit: Unit, reading: Reading, cause: Cause, effects: Effects) -> None:
+def _ask(
+    unit: Unit, person: Person, connector: ConnectorConfig, traits: Traits, cause: Cause, effects: Effects
+) -> None:
     """Let the vendor be asked what it holds of this person now."""
-    if reading.traits.can_fetch and reading.person.email:
-        lane = f"{reading.connector.name}:in"
+    if traits.can_fetch and person.email:
+        lane = inbound_lane(connector.name)
         chain = msgspec.structs.replace(cause.chain, parked=False)  # reading feeds no loop, and what it finds is judged
-        unit.enqueue_state(work(lane, "fetch", reading.person, "", LIVE, chain))
+        unit.enqueue_state(work(lane, "fetch", person, "", LIVE, chain))
         effects.lanes.add(lane)
 
 
 def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: Effects, *, is_former: bool) -> None:
     person, changes, name = reading.person, reading.changes, reading.connector.name
+    effects.lanes.add(name)  # a former contact may have to leave a list
     unit.save_remote(reading.remote)
     unit.save_person(person)
     for audience in reading.lost:
@@ -119,12 +138,11 @@ def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: E
     if reading.asks:
         detail = f"perhaps older than what was sent: {', '.join(sorted(reading.asks))}"
         unit.note(cause.note(person, "reported", connector=name, reason="unconfirmed", detail=detail))
-        _read_again(unit, reading, cause, effects)
+        _ask(unit, reading.person, reading.connector, reading.traits, cause, effects)
     if not changes and not reading.back:
         if not reading.asks and not is_former and (reading.echoes or not reading.notes):
             detail = ", ".join(sorted(reading.echoes))
             unit.note(cause.note(person, "reported", connector=name, reason="echo", detail=detail))
-        effects.lanes.add(name)
         return
     if changes:
         detail = ", ".join(sorted(changes.fields | changes.audiences | changes.consents))
@@ -133,7 +151,7 @@ def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: E
         skip(unit, cause, person, name, "loop", f"{cause.hops} hops from {cause.root}")
         effects.alerts[f"loop:{name}"] = (
             f"what {name} reports of {person.name} has gone round {cause.hops} times, more than hub.max_hops allows; it is kept "
-            f"and not passed on. `esplanade queue --state parked` shows it; root event {cause.root}"
+            f"and not passed on. `esplanade queue --reason loop` shows it; root event {cause.root}"
         )
     if under_way(unit, reading.connector, person, "profile", ""):  # what it acknowledges will be older than this
         reading.back.fields |= changes.fields

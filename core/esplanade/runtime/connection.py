@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import structlog
 from msgspec import Struct
@@ -187,11 +187,13 @@ class Connection:
         """The lane towards the vendor."""
         return self.lanes[0]
 
-    def require(self, method: str) -> None:
+    def require(self, method: Literal["pull", "discover", "check"]) -> None:
         """Raise MissingMethodError when the plugin does not have an optional method."""
         if method not in self.methods:
-            what = f"plugin {self.config.plugin} has no {method}; `esplanade plugins` lists what it can"
-            raise MissingMethodError(what)
+            done = {"pull": "pulled", "discover": "discovered", "check": "checked"}[method]
+            raise MissingMethodError(
+                f"{self.config.name} cannot be {done}: the plugin {self.config.plugin} has no {method}"
+            )
 
     def start(self) -> None:
         """Let the lanes run."""

@@ -75,20 +75,20 @@ class Erasing:
         contacts = {remote.connector: _contacts(remote, address) for remote in known.remotes}
         names = sorted({*self._config().connectors, *ended.known_at})
         return [
-            self._certified(name, contacts.get(name) or f"{address.given}, if it is there")
+            self._certified(name, contacts.get(name) or _perhaps(address))
             if name in ended.known_at
             else Certified(connector=name, result="not-found", detail=NEVER)
             for name in names
         ]
 
-    def _certified(self, connector: str, what: str) -> Certified:
+    def _certified(self, connector: str, todo: str) -> Certified:
         config = self._config().connectors.get(connector)
         why = (
             f"the plugin {config.plugin} cannot do it"
             if config is not None
             else "the connector is no longer in connectors.yaml"
         )
-        return Certified(connector=connector, result="unsupported", detail=f"erase {what} at the vendor by hand: {why}")
+        return Certified(connector=connector, result="unsupported", detail=f"{todo}: {why}")
 
 
 def _known(reader: Reader, address: Address) -> _Known | None:
@@ -102,7 +102,7 @@ def _known(reader: Reader, address: Address) -> _Known | None:
 
 
 def _contacts(remote: Remote, address: Address) -> str:
-    """The contacts that a vendor may hold of a person, in words."""
+    """What to do about the contacts that a vendor may hold of a person."""
     known: Iterable[tuple[str | None, str | None]] = (
         (remote.remote_id, remote.email),
         *((contact.remote_id, contact.email) for contact in remote.former),
@@ -113,4 +113,8 @@ def _contacts(remote: Remote, address: Address) -> str:
             said.append(f"contact {theirs} ({email})" if email else f"contact {theirs}")
         elif email:
             said.append(f"the contact with the address {email}")
-    return " and ".join(said) or f"{address.given}, if it is there"
+    return f"erase {' and '.join(said)} at the vendor by hand" if said else _perhaps(address)
+
+
+def _perhaps(address: Address) -> str:
+    return f"if {address.given} is there at the vendor, erase it by hand"

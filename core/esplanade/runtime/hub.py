@@ -28,6 +28,7 @@ from esplanade.web.port import ConnectorFacts, Erased, PullSummary
 
 from .alerts import Alerts
 from .audit import log_head
+from .catch_up import CatchUp
 from .connection import Connection, Shared, asked
 from .erasing import Erasing
 from .keys import hook_keys, load_secret
@@ -62,6 +63,7 @@ class Hub:
         self._tasks = Tasks(clock, self.log)
         self._pausing = Pausing(self.connections, store, clock, self.alert, self._tasks, self.log)
         self._erasing = Erasing(store, self.intake, clock, self.log, lambda: self.config)
+        self._catch_up = CatchUp(store, clock, self.log, self._tasks, lambda: self._world, self._wake_lanes)
         self._runner: web.AppRunner | None = None
         self._delivers = False
         self._ready = False
@@ -104,6 +106,7 @@ class Hub:
     async def _start(self, *, listen: bool, deliver: bool) -> None:
         await self.intake.start()
         self._secret = await load_secret(self.config, self.store)
+        await self._catch_up.mark(self.config)
         self._tasks.spawn(self._fold.run())
         self._tasks.spawn(self._erasing.resume())
         self._delivers = deliver
@@ -115,6 +118,7 @@ class Hub:
             self._set_world()
             for connection in self.connections.values():
                 connection.start()
+            self._catch_up.begin(self.connections)
             await self._schedule.start(self._jobs())
             self._tasks.every(SWEEP_S, self._sweep)
             self._tasks.every(PRUNE_S, self._prune)
@@ -142,6 +146,7 @@ class Hub:
         self.loaded = loaded
         self.alert.hub = loaded.config.hub
         self._secret = await load_secret(self.config, self.store)
+        await self._catch_up.mark(self.config)
         wanted = loaded.config.connectors
         await self._disconnect(
             connection
@@ -156,6 +161,7 @@ class Hub:
                 if connector.name in self.connections:
                     self.connections[connector.name].start()
         self._set_world()
+        self._catch_up.begin(self.connections)
         await self._schedule.replace(self._jobs())
 
     async def settled(self) -> None:
@@ -165,6 +171,7 @@ class Hub:
             await self._fold.caught_up()
             if not self._delivers:
                 return
+            await self._catch_up.done()
             for connection in self.connections.values():
                 for lane in connection.lanes:
                     await lane.quiet()
@@ -224,7 +231,7 @@ class Hub:
         connection.require("pull")
         assert connection.puller is not None
         result = await asked(connection.puller.pull(progress))
-        return PullSummary(pages=result.pages, read=result.read, changed=result.changed)
+        return PullSummary(pages=result.pages, read=result.read, changed=result.changed, held=result.held)
 
     async def discover(self, connector: str) -> Discovery:
         """What the account at the vendor offers. Raises PluginError, DeliveryError."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from esplanade.records import FOLD_LANE, Delivery, DeliveryFilter, Entry
+from esplanade.records import Delivery, DeliveryFilter, Entry
 from esplanade.store.port import Unit
 
 PAGE = 500
@@ -48,7 +48,7 @@ def _may_replay(delivery: Delivery, *, force: bool) -> bool:
 
 
 def _again(unit: Unit, delivery: Delivery, now: float) -> None:
-    if delivery.lane == FOLD_LANE:
+    if delivery.kind == "fold":
         unit.append([msgspec.msgpack.decode(delivery.payload, type=Entry)])
         delivery.state, delivery.outcome = "done", "delivered"
         unit.save_delivery(delivery)

@@ -63,12 +63,16 @@ def join(kept: Remote, other: Remote, person: Person) -> list[Contact]:
     else:
         mine, theirs = kept, other
     found = [*kept.former, *other.former]
+    owned = theirs.owned
     parted = part(theirs)
     for name in ("remote_id", "email", "unknown", "fields", "consents", "audiences", "owned", "sent", "confirmed"):
         setattr(kept, name, getattr(mine, name))
     for name in ("asked", "rejected", "acked_at"):
         setattr(kept, name, getattr(mine, name))
-    kept.former = [*found, *([parted] if parted is not None and not is_own(kept, parted) else [])][-KEPT:]
+    if parted is not None and is_own(kept, parted):  # both knew the same contact
+        kept.owned = sorted({*kept.owned, *owned})
+        parted = None
+    kept.former = [*found, *([parted] if parted is not None else [])][-KEPT:]
     forget(kept, kept.email, kept.remote_id)
     return kept.former
 
@@ -80,11 +84,12 @@ def former_of(remote: Remote, email: str | None, remote_id: str | None) -> Conta
     return next(by_id, None) or next((each for each in by_address if not (each.remote_id and remote_id)), None)
 
 
-def forget(remote: Remote, email: str | None, remote_id: str | None) -> None:
-    """Drop the former contact that turned out to be the present one, or that the vendor has merged into it."""
+def forget(remote: Remote, email: str | None, remote_id: str | None) -> bool:
+    """Drop the former contact that the vendor has merged into the present one; False when there is none."""
     contact = former_of(remote, email, remote_id)
     if contact is not None:
         remote.former.remove(contact)
+    return contact is not None
 
 
 def take_back(remote: Remote, email: str | None, remote_id: str | None) -> bool:

@@ -9,7 +9,7 @@ from esplanade.config.model import ConnectorConfig
 from esplanade.ingest.world import World
 from esplanade.model import ProfileEvent
 from esplanade.reasons import meaning
-from esplanade.records import FOLD_LANE, Contact, Delivery, DeliveryFilter, LedgerRow, Note, Person, Remote
+from esplanade.records import FOLD_LANE, Contact, Delivery, DeliveryFilter, DeliveryKind, LedgerRow, Note, Person, Remote
 from esplanade.store.port import Reader
 from esplanade.sync import mapping
 from esplanade.sync.identity import normalise
@@ -57,7 +57,10 @@ def explain_view(
         "since": moment(person.email_at),
         "known_since": moment(person.created_at),
         "merged": [f"p-{each}" for each in person.lineage],
-        "doubted": {purpose: moment(min(since.values())) for purpose, since in sorted(person.doubted.items())},
+        "doubted": {
+            purpose: {vendor: moment(at) for vendor, at in sorted(since.items())}
+            for purpose, since in sorted(person.doubted.items())
+        },
         "profile": profile,
         "consents": [_said(row) for row in reader.ledger(person.id)],
         "connectors": {
@@ -100,14 +103,22 @@ def _towards(
         **held_view(remote),
         "former": [_former(contact) for contact in remote.former],
         "refused": remote.rejected,
+        "doubted": {
+            purpose: moment(since[remote.connector])
+            for purpose, since in sorted(person.doubted.items())
+            if remote.connector in since
+        },
         "differs": {},
+        "replayable": False,
         "withheld": [],
         "not_mapped": [],
     }
     if connector is None:
         return shown
+    lacking = set()
     for kind, subject, decided in _plans(world, connector, person, remote, now):
         if isinstance(decided, Send):
+            lacking.add((kind, subject))
             for part, values in _differs(decided, remote).items():
                 shown["differs"].setdefault(part, {}).update(values)
         elif decided.reason != "unchanged":
@@ -121,7 +132,17 @@ def _towards(
                 }
             )
     shown["not_mapped"] = _not_mapped(connector, person)
+    shown["replayable"] = bool(lacking) and lacking <= _sent_before(reader, connector.name, person)
     return shown
+
+
+def _sent_before(reader: Reader, connector: str, person: Person) -> set[tuple[str, str]]:
+    """What there are finished deliveries of, which can be sent again."""
+    kinds: tuple[DeliveryKind, ...] = ("profile", "consent")
+    wanted = [
+        DeliveryFilter(connector=connector, kind=kind, email_key=person.email_key, states=["done"]) for kind in kinds
+    ]
+    return {(each.kind, each.subject) for one in wanted for each, _ in reader.deliveries(one, limit=MOST)}
 
 
 def _plans(

@@ -13,7 +13,9 @@ from .port import HubPort
 from .problems import Problem, busy, of_store
 
 MAX_WEBHOOK_BYTES = 1024 * 1024
+DISABLED_RETRY_AFTER_S = 300
 _NO_KEY = "there is no such hook"
+_DISABLED = "this connector is disabled and nothing was accepted; send this again once it is enabled"
 _NEVER_KEPT = frozenset({"cookie", "connection", "expect", "te", "transfer-encoding", "upgrade", "keep-alive"})
 
 
@@ -53,12 +55,17 @@ class Hooks:
         return web.Response()
 
     def _require_key(self, connector: str, key: str) -> None:
-        """Raises Problem 404, in the same time whether the connector or the key is wrong."""
+        """Raises Problem 404, in the same time whether the connector or the key is wrong; 503 while it is disabled.
+
+        A vendor that hears 404 may give the URL up for ever, and a connector that is enabled again must hear it.
+        """
         known = self._hub.hook_keys().get(connector, "")
         matches = same(_bytes(key), known.encode() or b"\0")
         config = self._hub.config.connectors.get(connector)
-        if not (matches and known and config is not None and config.enabled):
+        if not (matches and known and config is not None):
             raise Problem(404, _NO_KEY)
+        if not config.enabled:
+            raise Problem(503, _DISABLED, headers={"Retry-After": str(DISABLED_RETRY_AFTER_S)})
 
     async def _keep(self, connector: str, inbound: InboundRequest, *, verified: bool) -> None:
         webhook = WebhookIn(

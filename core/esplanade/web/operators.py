@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from esplanade.errors import DeliveryError, EventError, PluginError, StoreError
+from esplanade.errors import DeliveryError, EventError, MissingMethodError, PluginError, StoreError
 from esplanade.ingest.accept import IMPORT
 from esplanade.model import KINDS
 from esplanade.store.port import Reader
@@ -107,6 +107,8 @@ class Operators:
     async def _explain(self, request: web.Request) -> web.Response:
         connector = _query(request, "connector").get("connector")
         email = request.match_info["email"]
+        if connector is not None:
+            self._known(connector)
         world, facts, now = self._hub.world, self._hub.connectors(), self._hub.clock.time()
         return await self._one(
             email, lambda reader: explain_view(reader, world, email, facts=facts, now=now, connector=connector)
@@ -174,19 +176,21 @@ class Operators:
         return await self._state_of(name)
 
     async def _pull(self, request: web.Request) -> web.Response:
-        return _json(await _asking(self._hub.pull(self._running(request)), "pull"))
+        return _json(await _asking(self._hub.pull(self._running(request))))
 
     async def _discover(self, request: web.Request) -> web.Response:
-        return _json(await _asking(self._hub.discover(self._running(request)), "discover"))
+        return _json(await _asking(self._hub.discover(self._running(request))))
 
     async def _check(self, request: web.Request) -> web.Response:
-        return _json(await _asking(self._hub.check(self._running(request)), "check"))
+        return _json(await _asking(self._hub.check(self._running(request))))
 
     def _name(self, request: web.Request) -> str:
-        name = request.match_info["name"]
+        return self._known(request.match_info["name"])
+
+    def _known(self, name: str) -> str:
         known = sorted(each.name for each in self._hub.connectors())
         if name not in known:
-            raise Problem(404, f"no such connector; there are: {', '.join(known) or 'none'}")
+            raise Problem(404, f"there is no connector {name[:100]!r}; there are: {', '.join(known) or 'none'}")
         return name
 
     def _running(self, request: web.Request) -> str:
@@ -209,11 +213,11 @@ class Operators:
             raise of_store(why) from why
 
 
-async def _asking(question: Awaitable[R], what: str) -> R:
+async def _asking(question: Awaitable[R]) -> R:
     try:
         return await question
-    except NotImplementedError as why:
-        raise Problem(409, f"this connector's plugin has no {what}", kind="not-supported") from why
+    except MissingMethodError as why:
+        raise Problem(409, str(why), kind="not-supported") from why
     except (DeliveryError, PluginError) as why:
         name = type(why).__name__
         retry_after_s = why.retry_after if isinstance(why, DeliveryError) else None

@@ -23,6 +23,8 @@ class PullSummary(Struct, frozen=True, kw_only=True):
     pages: int
     read: int
     changed: int
+    held: int
+    """Opt-outs that the guard holds back until a human has looked."""
 
 
 class Certified(Struct, frozen=True, kw_only=True):
@@ -88,7 +90,7 @@ class HubPort(Protocol):
     async def pause(self, connector: str, reason: str) -> None: ...
     async def resume(self, connector: str) -> None: ...
     async def pull(self, connector: str) -> PullSummary:
-        """Pull now. Raises DeliveryError, PluginError; NotImplementedError when the plugin has no pull."""
+        """Pull now. Raises DeliveryError, PluginError; MissingMethodError when the plugin has no pull."""
         ...
 
     async def discover(self, connector: str) -> Discovery:

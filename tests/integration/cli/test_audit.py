@@ -63,6 +63,7 @@ def test_a_ledger_that_is_longer_than_a_page_is_read_whole(esplanade, ledger, mo
     ended = esplanade("audit", "verify")
     assert ended.code == 0
     assert "verify: 60 %, 2 rows" in ended.err
+    assert "verify: 100 %, 3 rows" in ended.err
     ledger("UPDATE ledger SET state = 'denied' WHERE id = 3")
     assert esplanade("audit", "verify").code == 1
 
@@ -75,6 +76,7 @@ def test_a_changed_row_is_named_with_its_chain_and_the_remedy_and_without_the_pe
         ["2", "2", "the", "row", "was"]
     ]
     assert "restore a backup" in ended.err
+    assert "copied right" not in ended.err
     assert not [word for word in (*(f"{name}@" for name in PEOPLE), "192.0.2.1") if word in ended.out + ended.err]
     [broken] = esplanade("audit", "verify", "--json").json["broken"]
     assert (broken["chain"], broken["row"], broken["problem"]) == (2, 2, "not-following")
@@ -113,6 +115,20 @@ def test_a_ledger_that_grew_holds_what_was_noted_and_another_does_not(esplanade,
     ended = esplanade("audit", "verify", "--head", f"3-{'0' * 32}")
     assert ended.code == 1
     assert "the first 3 rows are not what they were then" in ended.out
+    assert ended.err.index("First see that the head was copied right.") < ended.err.index("restore a backup")
+
+
+def test_progress_ends_at_100_percent_however_many_rows_were_put_into_the_ledger(esplanade, ledger, monkeypatch):
+    monkeypatch.setattr(importlib.import_module("esplanade.cli.commands.audit"), "PAGE", 1)
+    ledger(
+        *[
+            "INSERT INTO ledger (id, person, purpose, state, method, source, evidence, said_at, recorded_at, lifts) "
+            f"VALUES ({-number}, 1, 'newsletter', 'granted', 'double', 'shop', x'80', 1, 1, 1)"
+            for number in range(4)
+        ]
+    )
+    shares = [int(line.split()[1]) for line in esplanade("audit", "verify").err.splitlines() if "verify: " in line]
+    assert shares == [30, 60, 100]
 
 
 @pytest.mark.parametrize("noted", ["", "3", "three", "3-0123"])

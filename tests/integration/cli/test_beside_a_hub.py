@@ -63,7 +63,9 @@ async def test_pull_discover_and_check_ask_the_hub(project, aside, hub):
     assert (await aside("check", "--online")).code == 0
     refused = await aside("pull", "cdp")
     assert refused.code == 1
-    assert "has no pull" in refused.err
+    assert refused.err == "esplanade: cdp cannot be pulled: the plugin webhook has no pull\n"
+    refused = await aside("discover", "cdp")
+    assert refused.err == "esplanade: cdp cannot be discovered: the plugin webhook has no discover\n"
 
 
 async def test_an_import_goes_through_the_running_hub(project, aside, hub):
@@ -80,6 +82,16 @@ async def test_replay_goes_through_the_running_hub(project, aside, hub):
     await hub.settled()
     assert (await aside("replay", "--connector", "crm", "--since", "1h", "--json")).json == {"replayed": 1}
     assert (await aside("replay", "--connector", "crm", "--until", "1h", "--json")).json == {"replayed": 0}
+    missing = await aside("replay", "--id", "d-99999")
+    assert (missing.code, missing.err) == (1, "esplanade: there is no delivery d-99999\n")
+
+
+async def test_what_is_no_address_is_usage_and_no_answer_of_the_hub(project, aside, hub):
+    for command in (["person", "erase"], ["explain"]):
+        ended = await aside(*command, "nonsense")
+        assert ended.code == 2
+        assert "'nonsense': not an e-mail address" in ended.err
+        assert "the hub at" not in ended.err
 
 
 async def test_another_admin_token_is_refused_with_the_remedy(project, aside, hub):

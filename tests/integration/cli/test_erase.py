@@ -45,14 +45,11 @@ async def test_beside_a_hub_the_person_is_erased_by_the_hub(esplanade, project):
         assert "bob@example.com: nobody with this address is known here" in nobody.err
 
 
-@pytest.mark.parametrize(
-    ("email", "why"), [("bob@example.com", "nobody with this address"), ("bob", "not an e-mail address")]
-)
-def test_who_is_not_known_cannot_be_erased(esplanade, email, why):
+def test_who_is_not_known_cannot_be_erased(esplanade):
     esplanade(*PROFILE)
-    ended = esplanade("person", "erase", email)
+    ended = esplanade("person", "erase", "bob@example.com")
     assert (ended.code, ended.out) == (1, "")
-    assert why in ended.err
+    assert "nobody with this address" in ended.err
 
 
 class Terminal:

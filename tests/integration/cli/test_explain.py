@@ -7,7 +7,7 @@ import aiohttp
 import pytest
 from tests.integration.cli.conftest import CONNECTORS, CRM
 
-from esplanade.records import Contact, Remote
+from esplanade.records import Contact, Delivery, Remote
 
 ADA = "ada@example.com"
 
@@ -150,17 +150,64 @@ def test_a_doubt_of_the_guard_and_a_former_contact_are_shown(esplanade, project)
     def doubt(unit):
         person = unit.person_by_email(ADA)
         person.doubted = {"newsletter": {"crm": 1_768_471_200.0}}
+        unit.enqueue(
+            Delivery(id=0, lane="crm:in", kind="fold", state="parked", person=person.id, reason="guard", subject="newsletter")
+        )
         unit.save_person(person)
         former = Contact(email="old@example.com", remote_id="9", consents={"newsletter": "granted"}, audiences=["vip"])
         unit.save_remote(Remote(person=person.id, connector="crm", email=ADA, former=[former], unknown=True))
 
     deliver(project, doubt)
     out = esplanade("explain", ADA).out
-    assert "newsletter is in doubt since 2026-01-15T10:00:00.000Z" in out
+    assert "newsletter is in doubt since 2026-01-15T10:00:00.000Z: crm no longer lists them" in out
     crm = section(out, "crm:")
+    assert crm.splitlines()[0] == " in doubt: newsletter"
+    assert line(crm, "kept").endswith("fold newsletter, parked: guard")
+    assert line(out, "cdp:") != "in doubt: newsletter"
+    assert "crm no longer lists them" in esplanade("explain", ADA, "cdp").out
     assert line(crm, "former") == "9 old@example.com: newsletter=granted, vip=yes"
     assert "not certain since a call was cut" in line(crm, "contact")
     assert line(crm, "withheld") == "newsletter: no-consent (newsletter is in doubt)"
+
+
+def test_what_differs_and_was_sent_before_is_sent_again_as_advised(esplanade, project):
+    esplanade("send", "profile", "--email", ADA, "--field", "firstname=Ada", "--consent", "newsletter=granted")
+
+    def forget(unit):
+        remote = unit.remote(unit.person_by_email(ADA).id, "crm")
+        remote.fields, remote.consents = {}, {}
+        unit.save_remote(remote)
+
+    deliver(project, forget)
+    advised = "`esplanade replay --connector crm --email ada@example.com`"
+    assert line(esplanade("explain", ADA).out, "crm:") == f"differs, and nothing is queued: {advised}"
+    assert esplanade(*advised.strip("`").split()[1:]).code == 0
+    deliver(project)
+    assert line(esplanade("explain", ADA).out, "crm:") == "in step"
+
+
+def test_what_differs_and_was_never_sent_goes_out_with_its_next_change_as_said(esplanade, project):
+    esplanade("send", "profile", "--email", ADA, "--field", "firstname=Ada")
+    deliver(project)
+    _, _, cdp = CONNECTORS.partition("  cdp:\n")
+    project.write("connectors.yaml", f"{CONNECTORS}  new:\n{cdp}")
+    advised = "differs, and nothing is queued: what differs goes out when it changes next"
+    assert line(esplanade("explain", ADA).out, "new:") == advised
+    esplanade("replay", "--connector", "new", "--email", ADA)
+    esplanade("send", "profile", "--email", ADA, "--field", "firstname=Ada")  # no change
+    assert line(esplanade("explain", ADA).out, "new:") == advised
+    esplanade("send", "profile", "--email", ADA, "--field", "firstname=Eve")
+    deliver(project)
+    assert line(esplanade("explain", ADA).out, "new:") == "in step"
+
+
+def test_an_event_that_could_not_be_folded_is_kept_with_the_person_it_may_be_about(esplanade):
+    for email, id_ in ((ADA, "u-1"), ("bob@example.com", "u-2")):
+        esplanade("send", "profile", "--email", email, "--id", id_)
+    esplanade("send", "profile", "--email", ADA, "--id", "u-1", "--previous-email", "bob@example.com")
+    out = esplanade("explain", ADA).out
+    assert line(section(out, "hub"), "kept").endswith("fold, parked: identity-conflict")
+    assert "identity-conflict" in section(out, "Why")
 
 
 def test_with_one_connector_the_others_are_left_out(esplanade, requiring):

@@ -98,7 +98,7 @@ class WebHub:
     async def pull(self, connector):
         if self.vendor_error is not None:
             raise self.vendor_error
-        return PullSummary(pages=2, read=150, changed=3)
+        return PullSummary(pages=2, read=150, changed=3, held=350)
 
     async def discover(self, connector):
         if self.vendor_error is not None:

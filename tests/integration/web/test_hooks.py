@@ -47,11 +47,20 @@ async def test_the_query_is_kept_as_it_came(hub, client):
 
 @pytest.mark.parametrize(
     "path",
-    ["/hooks/webpower/wrong", f"/hooks/nobody/{KEY}", f"/hooks/off/{KEY}", "/hooks/webpower/", "/hooks/webpower/%FF"],
+    ["/hooks/webpower/wrong", f"/hooks/nobody/{KEY}", "/hooks/off/wrong", "/hooks/webpower/", "/hooks/webpower/%FF"],
 )
 @pytest.mark.parametrize("method", ["POST", "GET", "PUT", "OPTIONS"])
-async def test_404_for_a_wrong_key_an_unknown_connector_and_a_disabled_one(hub, client, path, method):
+async def test_404_for_a_wrong_key_and_an_unknown_connector(hub, client, path, method):
     await problem_of(await client.request(method, path, data=b"x"), 404)
+    assert hub.asked == []
+    assert await hub.journal() == []
+
+
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT", "OPTIONS"])
+async def test_a_vendor_is_asked_to_come_back_while_its_connector_is_disabled(hub, client, method):
+    answer = await client.request(method, f"/hooks/off/{KEY}", data=b"x")
+    assert "disabled" in (await problem_of(answer, 503))["detail"]
+    assert int(answer.headers["Retry-After"]) >= 60
     assert hub.asked == []
     assert await hub.journal() == []
 

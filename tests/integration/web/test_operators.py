@@ -153,6 +153,11 @@ async def test_explain_tells_what_happened_and_why(ada, client):
     assert one["pending"] == {}
 
 
+async def test_404_for_an_explanation_towards_a_connector_that_is_not_there(ada, client):
+    problem = await problem_of(await client.get("/v1/people/ada@example.com/explain?connector=nope"), 404)
+    assert problem["detail"] == "there is no connector 'nope'; there are: off, webpower"
+
+
 @pytest.mark.parametrize("what", ["", "/explain"])
 async def test_404_for_somebody_unknown_and_422_for_nobody(client, what):
     await problem_of(await client.get(f"/v1/people/bob@example.com{what}"), 404)
@@ -249,7 +254,8 @@ async def test_connectors_are_paused_and_resumed(hub, client):
 
 
 async def test_connectors_are_pulled_and_discovered(client):
-    assert await (await client.post("/v1/connectors/webpower/pull")).json() == {"pages": 2, "read": 150, "changed": 3}
+    pulled = await (await client.post("/v1/connectors/webpower/pull")).json()
+    assert pulled == {"pages": 2, "read": 150, "changed": 3, "held": 350}
     found = await (await client.post("/v1/connectors/webpower/discover")).json()
     assert found["groups"] == [{"id": "135", "name": "Nieuwsbrief", "detail": None}]
 
@@ -272,10 +278,9 @@ async def test_what_the_vendor_said_comes_back_as_502(hub, client, order):
 
 async def test_409_when_the_connector_does_not_run_or_cannot(hub, client):
     await problem_of(await client.post("/v1/connectors/off/pull"), 409)
-    for error in (NotImplementedError(), MissingMethodError("plugin webhook has no pull")):
-        hub.vendor_error = error
-        problem = await problem_of(await client.post("/v1/connectors/webpower/pull"), 409)
-        assert problem["type"] == "not-supported"
+    hub.vendor_error = MissingMethodError("webpower cannot be pulled: the plugin webhook has no pull")
+    problem = await problem_of(await client.post("/v1/connectors/webpower/pull"), 409)
+    assert (problem["type"], problem["detail"]) == ("not-supported", str(hub.vendor_error))
     hub.failure = "cannot be imported"
     problem = await problem_of(await client.post("/v1/connectors/webpower/discover"), 409)
     assert "cannot be imported" in problem["detail"]

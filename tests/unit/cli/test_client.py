@@ -61,6 +61,15 @@ async def test_a_hub_without_the_route_cannot_be_asked_for_a_check(hub):
     assert await hub.check("crm") == {"status": "ok"}
 
 
+async def test_a_plugin_that_cannot_says_so_in_its_own_words(hub):
+    why = "crm cannot be discovered: the plugin crm has no discover"
+    hub.answers += [(409, {}, {"type": "not-supported", "detail": why})] * 2
+    with pytest.raises(OperationError) as said:
+        await hub.discover("crm")
+    assert str(said.value) == why
+    assert await hub.check("crm") is None
+
+
 async def test_a_hub_that_does_not_answer_is_named(tmp_path):
     async with RunningHub.at("http://127.0.0.1:1", Config(path=tmp_path, **CONFIG)) as hub:
         with pytest.raises(OperationError, match=r"the hub at http://127\.0\.0\.1:1 does not answer"):

@@ -20,6 +20,7 @@ FAILED = 1
 PAGE = 1_000
 FIRST = -(2**63)
 """The least id that a row can have. The hub begins at 1; a row below it was put there by somebody else."""
+MISCOPIED = "First see that the head was copied right."
 REMEDY = (
     "Nothing was repaired, and the hub goes on: it adds rows behind what is there. Stop it, keep this store as it is for "
     "whoever looks into this, and restore a backup that verifies."
@@ -49,6 +50,8 @@ def verify_ledger(session: Session, text: str | None) -> int:
     session.out.show(_document(found, noted), *_said(found, noted))
     if found.intact:
         return 0
+    if not found.broken:  # only the noted head says that something is wrong
+        talk(MISCOPIED)
     talk(REMEDY)
     return FAILED
 

@@ -7,7 +7,8 @@ from typing import Any
 import click
 import msgspec
 
-from esplanade.cli.output import Table, talk
+from esplanade.cli.operator import Pulled
+from esplanade.cli.output import Table, counted, talk
 from esplanade.cli.progress import waiting
 from esplanade.cli.reach import operator
 from esplanade.cli.session import Session, command, warn
@@ -36,7 +37,7 @@ def check(session: Session, *, online: bool) -> int:
         rows = [(one["name"], one["status"], one["detail"]) for one in results]
         session.out.show(document, Table(columns=("connector", "check", "detail"), rows=rows))
     else:
-        session.out.show(document, f"{config.path} is valid: {len(config.connectors)} connectors")
+        session.out.show(document, f"{config.path} is valid: {counted(len(config.connectors), 'connector', 'connectors')}")
     return CHECK_FAILED if failed else 0
 
 
@@ -117,13 +118,15 @@ def pull(session: Session, connector: str) -> int:
     """Read everything the vendor holds, now. A pull that was cut goes on where it stopped."""
     name = session.connector(connector)
 
-    async def work() -> Any:
+    async def work() -> Pulled:
         async with operator(session) as hub:
             with waiting(f"pulling {name}", silent=session.as_json) as said:
                 return await hub.pull(name, said)
 
-    counts = msgspec.to_builtins(session.run(work()))
-    session.out.show(counts, Table(columns=list(counts), rows=[list(counts.values())]))
+    pulled = session.run(work())
+    table = Table(columns=("pages", "read", "changed"), rows=[(pulled.pages, pulled.read, pulled.changed)])
+    held = [f"{pulled.held} held by the guard: see the alert"] if pulled.held else []
+    session.out.show(msgspec.to_builtins(pulled), table, *held)
     return 0
 
 

@@ -11,7 +11,7 @@ import msgspec
 
 from esplanade.cli.importing import Source, import_people
 from esplanade.cli.operator import OperationError
-from esplanade.cli.output import Table, is_terminal, talk
+from esplanade.cli.output import Table, counted, is_terminal, talk
 from esplanade.cli.progress import progress
 from esplanade.cli.reach import operator
 from esplanade.cli.session import Session, command, global_options
@@ -59,15 +59,13 @@ def explain(session: Session, email: str, connector: str | None) -> int:
     from esplanade.runtime import world_of
     from esplanade.views import explain_view, nobody
 
+    _see_that_it_is_an_address(email)
     if connector is not None:
         session.connector(connector)
     world, known = world_of(session.loaded), facts(session.loaded)
-    try:
-        with session.reading() as reader:
-            why = explain_view(reader, world, email, facts=known, now=SystemClock().time(), connector=connector)
-            missing = nobody(reader, email) if why is None else ""
-    except EventError as problem:
-        raise OperationError(f"{email!r}: {problem.message}") from None
+    with session.reading() as reader:
+        why = explain_view(reader, world, email, facts=known, now=SystemClock().time(), connector=connector)
+        missing = nobody(reader, email) if why is None else ""
     if why is None:
         raise OperationError(f"{email}: {missing}")
     session.out.show(why, *explained(why))
@@ -88,6 +86,7 @@ def erase(session: Session, email: str, *, yes: bool) -> int:
     EMAIL is any address that they have or had. Their words leave the store's files; what stays are digests that keep a
     later pull from bringing them back, and the consent ledger's rows without words. Repeat it if the answer was lost.
     """
+    _see_that_it_is_an_address(email)
     if not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr):
         click.confirm(f"Erase everything that is known of {email}? This cannot be undone", abort=True, err=True)
 
@@ -95,22 +94,29 @@ def erase(session: Session, email: str, *, yes: bool) -> int:
         async with operator(session) as hub:
             return await hub.erase(email)
 
-    try:
-        erased = session.run(work())
-    except EventError as problem:
-        raise OperationError(f"{email!r}: {problem.message}") from None
+    erased = session.run(work())
     if erased is None:
         raise OperationError(f"{email}: nobody with this address is known here")
     rows = [(one["connector"], one["result"], one["detail"]) for one in erased["certificate"]]
     table = Table(title="Certificate", columns=("connector", "result", "detail"), rows=rows)
     session.out.show(erased, f"{erased['person']} is erased since {erased['erased_at']}", table)
     if erased["unread"]:
-        talk(f"{erased['unread']} webhooks wait to be read and speak of others too; once they are read, erase again")
+        unread = counted(erased["unread"], "webhook that speaks of others too waits", "webhooks that speak of others too wait")
+        talk(f"{unread} to be read; once that is done, erase again")
     return 0
 
 
 person.params.extend(global_options())
 person.add_command(erase)
+
+
+def _see_that_it_is_an_address(email: str) -> None:
+    from esplanade.sync.identity import normalise
+
+    try:
+        normalise(email)
+    except EventError as problem:
+        raise click.UsageError(f"{email!r}: {problem.message}") from None
 
 
 def _columns(maps: tuple[str, ...], preset: str | None) -> Columns:

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import click
 
-from esplanade.cli.operator import Wanted, moment
-from esplanade.cli.output import Table, talk
+from esplanade.cli.operator import OperationError, Wanted, moment
+from esplanade.cli.output import Table, counted, talk
 from esplanade.cli.reach import operator
 from esplanade.cli.session import Session, command
 from esplanade.errors import EventError
@@ -85,14 +85,28 @@ def replay(session: Session, *, ids: tuple[str, ...], force: bool, **chosen: Any
         )
     if force and not ids:
         raise click.UsageError("--force may send a person the same mail twice, so name each delivery with --id")
+    _see_that_they_exist(session, ids)
 
     async def work() -> int:
         async with operator(session) as hub:
             return await hub.replay(wanted, force=force)
 
     replayed = session.run(work())
-    session.out.show({"replayed": replayed}, f"{replayed} deliveries will be sent again")
+    session.out.show({"replayed": replayed}, f"{counted(replayed, 'delivery', 'deliveries')} will be sent again")
     return 0
+
+
+def _see_that_they_exist(session: Session, ids: tuple[str, ...]) -> None:
+    """Raise OperationError naming the deliveries that are not there, so that none is sent when one was mistyped."""
+    from esplanade.views import delivery_number
+
+    if not ids:
+        return
+    numbers = sorted(set(map(delivery_number, ids)))
+    with session.reading() as reader:
+        missing = [f"d-{number}" for number in numbers if reader.delivery(number) is None]
+    if missing:
+        raise OperationError(f"there is no delivery {', '.join(missing)}")
 
 
 def _list(session: Session, states: list[str], nothing: str, chosen: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ import pytest
 
 from esplanade.ingest import doubt
 from esplanade.ingest.shapes import ReportIn
-from esplanade.records import FOLD_LANE, Entry
+from esplanade.records import Entry
 from esplanade.sync.consent import granted
 
 FORM = {"form": "footer"}
@@ -39,7 +39,7 @@ async def is_granted(house):
 
 
 async def held(house):
-    return [msgspec.msgpack.decode(each.payload, type=Entry).origin for each in await house.queue(FOLD_LANE, "parked")]
+    return [msgspec.msgpack.decode(each.payload, type=Entry).origin for each in await house.queue(None, "parked")]
 
 
 async def test_whoever_is_in_doubt_has_granted_nothing(doubted):
@@ -102,3 +102,17 @@ async def test_two_who_are_one_keep_the_doubts_of_both(house):
     await opened.store.run(lambda unit: unit.save_person(other))
     await opened.profile("ada@example.com", previous_email="lovelace@example.com")
     assert sorted((await opened.person()).doubted["newsletter"]) == ["sparkloop", "webpower"]
+
+
+async def test_a_proven_grant_is_told_to_the_vendor_that_no_longer_lists_them(doubted):
+    await doubted.passes(60)
+    await doubted.consent("granted", evidence={"form": "footer"})
+    assert await is_granted(doubted)
+    (event,) = await doubted.deliver("webpower")
+    assert (event.purpose, event.state) == ("newsletter", "granted")
+
+
+async def test_the_question_is_found_by_the_vendor_that_raises_it(doubted):
+    (waiting,) = await doubted.queue("webpower", "parked")
+    assert (waiting.kind, waiting.subject, waiting.reason) == ("fold", "newsletter", "guard")
+    assert await doubted.queue("sparkloop", "parked") == []

@@ -325,7 +325,7 @@ async def test_a_vendor_that_moves_a_contact_to_somebody_elses_address_conflicts
     await mixed_up(hub)
     await hub.reports("webpower", A, remote_id="1")
     event = await hub.reports("webpower", B, remote_id="1", consents={"newsletter": "denied"})
-    assert await hub.parked() == [(":fold", "identity-conflict")]
+    assert await hub.parked() == [("webpower:in", "identity-conflict")]
     for email in (A, B):
         assert ("failed", "", "identity-conflict") in await hub.notes(email, event)
         assert await hub.state(email=email) == "denied"
@@ -438,12 +438,12 @@ async def test_a_vendor_that_had_a_contact_at_the_new_address_of_which_nobody_kn
 # At the vendor: merge.
 
 
-async def test_a_vendor_that_merges_is_told_both_addresses_and_nothing_else(house):
+async def test_a_vendor_that_merges_is_told_both_addresses_and_then_what_may_have_been_lost(house):
     hub = await house(traits={"webpower": MERGE}, webpower={})
     await known(hub, A)
     await known(hub, B)
     await hub.profile(B, previous_email=A)
-    assert told(await hub.deliver("webpower")) == [("profile", B, A, [])]
+    assert told(await hub.deliver("webpower")) == [("profile", B, A, []), ("newsletter", B, "granted")]
 
 
 async def test_a_vendor_that_merges_is_told_of_each_of_several_addresses(house):

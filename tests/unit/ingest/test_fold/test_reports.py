@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from esplanade.connector import Traits
+from esplanade.ingest.shapes import ReportIn
 from esplanade.model import AudienceTarget
+from esplanade.records import Entry
 
 WINDOW, DAY = 600, 86_400
 
@@ -122,6 +126,16 @@ async def test_a_field_that_is_not_mapped_says_so(hub):
     assert await hub.notes(event=event) == [("reported", "webpower", "not-mapped")] * 3
 
 
+async def test_all_that_is_not_mapped_in_one_report_is_two_notes(hub):
+    event = await hub.reports(
+        "webpower", fields={"shoe_size": 38, "hat_size": 57}, audiences={"staff": True, "press": False}
+    )
+    person = await hub.person()
+    notes = await hub.store.read(lambda reader: reader.timeline(person.id))
+    said = [(note.reason, note.detail) for note in notes if note.event_id == event]
+    assert said == [("not-mapped", "staff, press"), ("not-mapped", "shoe_size, hat_size")]
+
+
 async def test_what_a_vendor_may_not_change_is_not_changed(house):
     hub = await house(webpower={"sends": ["consent"]}, sparkloop={"sends": ["profile"]})
     await hub.profile(fields={"firstname": "Ada"}, consents={"newsletter": "granted"})
@@ -229,7 +243,7 @@ async def test_a_contact_never_takes_the_address_of_somebody_with_another_id(hub
     await hub.reports("webpower", "eve@example.com", remote_id="9001")
     assert (await hub.person()).email == "ada@example.com"
     assert (await hub.person("eve@example.com")).cdp_id == "u-2"
-    assert await hub.parked() == [(":fold", "identity-conflict")]
+    assert await hub.parked() == [("webpower:in", "identity-conflict")]
 
 
 async def test_a_contact_deleted_at_the_vendor_is_written_whole_at_the_next_change(hub):
@@ -364,3 +378,28 @@ async def test_a_member_whose_contact_is_deleted_counts_as_a_member_no_longer(ho
     assert (await hub.store.run(lambda unit: unit.audience("webpower", "vip"))).members == 1
     await hub.reports("webpower", deleted=True)
     assert (await hub.store.run(lambda unit: unit.audience("webpower", "vip"))).members == 0
+
+
+async def test_somebody_who_was_never_a_member_is_no_news(hub):
+    await hub.profile("eve@example.com")
+    await hub.settle()
+    await hub.passes(DAY)
+    await hub.reports("webpower", "eve@example.com", audiences={"vip": False})
+    assert (await hub.person("eve@example.com")).audiences == {}
+    await hub.profile("eve@example.com", audiences={"vip": True}, at=hub.clock.time() - 60)
+    (event,) = (await hub.settle())["webpower"]
+    assert list(event.audiences.add) == ["vip"]
+
+
+async def test_a_repeat_of_what_the_vendor_no_longer_held_is_asked_about(house):
+    hub = await house(webpower={}, traits={"webpower": Traits(can_fetch=True)})
+    await hub.profile(fields={"firstname": "Ada"})
+    await hub.settle()
+    await hub.passes(DAY)
+    for name, event_id in (("Ann", "1"), ("Bob", "2"), ("Ann", "1")):
+        body = msgspec.msgpack.encode(ReportIn(email="ada@example.com", fields={"first_name": name}))
+        entry = Entry(kind="report", origin="webpower", id=event_id, at=hub.clock.time(), body=body, dedupe=True)
+        await hub.append(entry)
+        await hub.passes(WINDOW + 1)
+    assert await hub.values() == {"firstname": "Bob"}
+    assert [each.kind for each in await hub.queue("webpower", "pending") if each.lane == "webpower:in"] == ["fetch"]

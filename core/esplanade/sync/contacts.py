@@ -159,7 +159,8 @@ def about(
         return None if found is None or current else found
     if current:
         other = remote_id is not None or found is not None or (own_id is None and not _was_moved(remote, person))
-        if other and not _is_same(own, person.email):
+        two = found is not None and None not in {remote_id, own_id}  # both known, and only one can have the address
+        if two or (other and not _is_same(own, person.email)):
             part(remote)
         take_back(remote, email, remote_id)
         return None

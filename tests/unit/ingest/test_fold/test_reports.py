@@ -133,7 +133,7 @@ async def test_all_that_is_not_mapped_in_one_report_is_two_notes(hub):
     person = await hub.person()
     notes = await hub.store.read(lambda reader: reader.timeline(person.id))
     said = [(note.reason, note.detail) for note in notes if note.event_id == event]
-    assert said == [("not-mapped", "staff, press"), ("not-mapped", "shoe_size, hat_size")]
+    assert said == [("not-mapped", "shoe_size, hat_size"), ("not-mapped", "staff, press")]
 
 
 async def test_what_a_vendor_may_not_change_is_not_changed(house):

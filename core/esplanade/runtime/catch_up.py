@@ -168,9 +168,10 @@ def _differing(
     if remote.email is not None:
         probes.insert(0, Delivery(id=0, lane=connector.name, kind="profile"))
     for probe in probes:
-        if probe.kind in connector.receives:
-            if isinstance(plan(probe, person, remote, connector, traits=traits, now=now), Send):
-                yield probe.kind, probe.subject
+        if probe.kind not in connector.receives:
+            continue
+        if isinstance(plan(probe, person, remote, connector, traits=traits, now=now), Send):
+            yield probe.kind, probe.subject
 
 
 def _mark(unit: Unit, *, enabled: set[str], named: set[str]) -> None:

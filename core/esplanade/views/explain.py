@@ -9,7 +9,17 @@ from esplanade.config.model import ConnectorConfig
 from esplanade.ingest.world import World
 from esplanade.model import ProfileEvent
 from esplanade.reasons import meaning
-from esplanade.records import FOLD_LANE, Contact, Delivery, DeliveryFilter, DeliveryKind, LedgerRow, Note, Person, Remote
+from esplanade.records import (
+    FOLD_LANE,
+    Contact,
+    Delivery,
+    DeliveryFilter,
+    DeliveryKind,
+    LedgerRow,
+    Note,
+    Person,
+    Remote,
+)
 from esplanade.store.port import Reader
 from esplanade.sync import mapping
 from esplanade.sync.identity import normalise

@@ -263,12 +263,14 @@ def test_a_twin_is_not_pulled_without_its_hub(esplanade, project):
 def test_what_cannot_be_pulled_says_so_and_not_that_a_hub_is_missing(esplanade):
     ended = esplanade("pull", "cdp")
     assert ended.code == 1
-    assert ended.err == "esplanade: cdp cannot be pulled: the plugin webhook has no pull\n"
+    assert ended.err.splitlines()[-1] == "esplanade: cdp cannot be pulled: the plugin webhook has no pull"
 
 
 def test_a_pull_tells_how_many_the_guard_holds(esplanade, project):
     people = "[Report(email=f'p{n}@example.com', consents={'newsletter': 'granted'}) for n in range(12)]"
-    listed = CRM.replace('[Report(email="pulled@example.com", fields={"FIRST_NAME": "Pia"})]', f"{people}, covers=['newsletter']")
+    listed = CRM.replace(
+        '[Report(email="pulled@example.com", fields={"FIRST_NAME": "Pia"})]', f"{people}, covers=['newsletter']"
+    )
     project.write("crm.py", listed)
     assert "guard" not in esplanade("pull", "crm").out
     project.write("crm.py", listed.replace("range(12)", "range(1)"))

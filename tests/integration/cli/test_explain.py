@@ -151,7 +151,9 @@ def test_a_doubt_of_the_guard_and_a_former_contact_are_shown(esplanade, project)
         person = unit.person_by_email(ADA)
         person.doubted = {"newsletter": {"crm": 1_768_471_200.0}}
         unit.enqueue(
-            Delivery(id=0, lane="crm:in", kind="fold", state="parked", person=person.id, reason="guard", subject="newsletter")
+            Delivery(
+                id=0, lane="crm:in", kind="fold", state="parked", person=person.id, reason="guard", subject="newsletter"
+            )
         )
         unit.save_person(person)
         former = Contact(email="old@example.com", remote_id="9", consents={"newsletter": "granted"}, audiences=["vip"])

@@ -1,14 +1,17 @@
 """A connector that was disabled is told what it has missed, once it is enabled again."""
 
+import asyncio
+import threading
+
 import pytest
 import structlog.testing
 
-from esplanade.model import PermanentError
+from esplanade import runtime
 from esplanade.runtime import catch_up
 
-from .conftest import ALL, SINGLE, consent, deliveries, email, folded, person_of, profile, remote_of, send, settled
+from .conftest import SINGLE, consent, deliveries, email, person_of, profile, remote_of, send, settled
 
-BESIDE = {"plugin": "./erp.py"}
+BESIDE = {"plugin": "./erp.py", "triggers": {}}
 ON = {"crm": {}, "erp": BESIDE}
 OFF = {"crm": {"enabled": False}, "erp": BESIDE}
 GONE = {"erp": BESIDE}
@@ -145,6 +148,21 @@ async def test_one_that_cannot_leaves_every_list_and_a_new_one_is_told_all(place
     assert crm.to("ada.new") == [("profile", {"City": "Delft"}), ("consent", "newsletter granted")]
 
 
+async def test_where_only_consents_are_told_the_new_address_is_as_well(place, running, crm, way):
+    consents_only = {**ON, "crm": {"receives": ["consent"]}}
+    hub = await Reloaded().change(place, running, consents_only)
+    await consent(hub, "ada")
+    await settled(hub)
+    crm.calls.clear()
+    hub = await way.change(place, hub, OFF)
+    await renamed(hub, "ada.new", "ada")
+    await settled(hub)
+    hub = await way.change(place, hub, consents_only)
+    await settled(hub)
+    assert ("consent", "newsletter denied") in crm.to("ada")
+    assert crm.to("ada.new") == [("consent", "newsletter granted")]
+
+
 async def test_a_contact_of_somebody_who_was_merged_leaves_every_list(place, running, crm, way):
     await held(running, "ada", "bob")
     crm.events.clear()
@@ -214,29 +232,149 @@ async def test_a_note_and_a_line_in_the_log_say_so(place, running, way):
     assert (sent.what, sent.event_id) == ("sent", note.event_id)
 
 
-async def test_killed_in_the_middle_it_goes_on_where_it_was(place, running, crm, monkeypatch):
-    monkeypatch.setattr(catch_up, "CHUNK", 1)
-    names = [f"p{number}" for number in range(6)]
-    await held(running, *names)
-    hub = await Reloaded().change(place, running, OFF)
-    for name in names:
+class Halfway:
+    """Holds the comparing at one person until it is let go, and counts who was compared."""
+
+    def __init__(self, monkeypatch, at):
+        self.compared = []
+        self.reached = asyncio.Event()
+        self._at = at
+        self._gate = threading.Event()
+        self._loop = asyncio.get_running_loop()
+        self._tell = catch_up.tell_difference
+        monkeypatch.setattr(catch_up, "tell_difference", self)
+        monkeypatch.setattr(catch_up, "CHUNK", 1)
+
+    def __call__(self, unit, person, *rest):
+        self.compared.append(person.email)
+        if len(self.compared) == self._at:
+            self._loop.call_soon_threadsafe(self.reached.set)
+            assert self._gate.wait(10)
+        return self._tell(unit, person, *rest)
+
+    def let_go(self):
+        self._gate.set()
+
+
+NAMES = [f"p{number}" for number in range(6)]
+
+
+async def all_denied_while_off(place, hub):
+    await held(hub, *NAMES)
+    hub = await Reloaded().change(place, hub, OFF)
+    for name in NAMES:
         await deny(hub, name)
     await settled(hub)
+    return hub
+
+
+async def test_a_lane_that_rests_is_woken(place, clock, monkeypatch):
+    place.plugin(name="erp.py")
+    hub = await all_denied_while_off(place, await place.start(connectors=ON, clock=clock))
+    crm = place.script()
+    crm.calls.clear()
+    late = []
+    with monkeypatch.context() as patched:
+        patched.setattr(hub._catch_up, "begin", late.extend)
+        await Reloaded().change(place, hub, ON)
+    await hub.connections["crm"].outbound.quiet()
+    hub._catch_up.begin(late)
+    await crm.called(len(NAMES))
+    assert sorted(name for name, *_ in crm.calls) == NAMES
+
+
+async def test_killed_in_the_middle_it_goes_on_where_it_was(place, running, crm, monkeypatch):
+    hub = await all_denied_while_off(place, running)
     await hub.pause("crm", "look first")
-    compared = []
+    halfway = Halfway(monkeypatch, at=3)
+    hub = await Reloaded().change(place, hub, ON)
+    await halfway.reached.wait()
+    stopping = asyncio.create_task(hub.stop())
+    await asyncio.sleep(0)
+    for task in hub._catch_up._running:
+        task.cancel()
+    halfway.let_go()
+    await stopping
+    assert halfway.compared == [email(name) for name in NAMES[:3]]
+    hub = await place.start(connectors=ON)
+    await settled(hub)
+    assert halfway.compared == [email(name) for name in NAMES]
+    crm.calls.clear()
+    await hub.resume("crm")
+    await settled(hub)
+    assert sorted(crm.calls) == [(name, "consent", "newsletter denied") for name in NAMES]
+    assert await mark(hub) is None
+
+
+async def test_disabled_in_the_middle_it_begins_anew(place, running, crm, monkeypatch):
+    hub = await all_denied_while_off(place, running)
+    await hub.pause("crm", "look first")
+    halfway = Halfway(monkeypatch, at=3)
+    hub = await Reloaded().change(place, hub, ON)
+    await halfway.reached.wait()
+    place.write(OFF)
+    reloading = asyncio.create_task(hub.reload(place.load()))
+    await asyncio.sleep(0)
+    halfway.let_go()
+    await reloading
+    assert len(halfway.compared) < len(NAMES)
+    assert await mark(hub) == "0"
+    await consent(hub, NAMES[0], purpose="service")
+    await settled(hub)
+    hub = await Reloaded().change(place, hub, ON)
+    await hub.resume("crm")
+    await settled(hub)
+    assert ("consent", "service granted") in crm.to(NAMES[0])
+    assert ("consent", "newsletter denied") in crm.to(NAMES[5])
+
+
+async def test_one_who_cannot_be_compared_is_named_and_the_others_are_told(place, running, crm, monkeypatch):
+    hub = await all_denied_while_off(place, running)
     tell = catch_up.tell_difference
 
-    def stop_after_two(unit, person, *rest):
-        if len(compared) == 2:
-            raise KilledHere
-        compared.append(person.id)
-        return tell(unit, person, *rest)
+    def fail_at_first(unit, person, *rest):
+        differs = tell(unit, person, *rest)
+        if person.email == email(NAMES[0]):
+            raise ValueError(person.email)
+        return differs
 
-    class KilledHere(BaseException):
-        """What no code expects, as a kill."""
+    monkeypatch.setattr(catch_up, "tell_difference", fail_at_first)
+    crm.calls.clear()
+    first = await person_of(hub, NAMES[0])
+    with structlog.testing.capture_logs() as logs:
+        hub = await Reloaded().change(place, hub, ON)
+        await settled(hub)
+    assert [each["error"] for each in logs if each["event"] == "catch_up_failed"] == [f"{first.name}: ValueError"]
+    assert sorted(name for name, *_ in crm.calls) == NAMES[1:]
 
-    monkeypatch.setattr(catch_up, "tell_difference", stop_after_two)
-    await hub.stop()
+
+async def test_a_connector_whose_plugin_fails_is_told_once_it_loads(place, running, way):
+    await held(running, "ada")
+    hub = await way.change(place, running, OFF)
+    await deny(hub, "ada")
+    await settled(hub)
+    sound = (place.path / "crm.py").read_text()
+    (place.path / "crm.py").write_text("import nothing_of_this_name")
+    hub = await way.change(place, hub, ON)
+    await settled(hub)
+    assert "crm" in hub.failures
+    assert await mark(hub) == "0"
+    (place.path / "crm.py").write_text(sound)
+    hub = await way.change(place, hub, ON)
+    await settled(hub)
+    assert place.script().calls[-1] == ("ada", "consent", "newsletter denied")
+
+
+async def test_what_a_command_folds_while_it_is_disabled_counts_too(place, running, crm):
+    await held(running, "ada")
+    await running.stop()
+    place.write(OFF)
+    command = await runtime.Hub.start(place.load(), listen=False, deliver=False)
+    place.hubs.append(command)
+    await deny(command, "ada")
+    await settled(command)
+    await command.stop()
+    crm.calls.clear()
     hub = await place.start(connectors=ON)
-    with pytest.raises(KilledHere):
-        await hub.catch_up_died
+    await settled(hub)
+    assert crm.calls == [("ada", "consent", "newsletter denied")]

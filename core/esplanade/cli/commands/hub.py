@@ -37,7 +37,9 @@ def check(session: Session, *, online: bool) -> int:
         rows = [(one["name"], one["status"], one["detail"]) for one in results]
         session.out.show(document, Table(columns=("connector", "check", "detail"), rows=rows))
     else:
-        session.out.show(document, f"{config.path} is valid: {counted(len(config.connectors), 'connector', 'connectors')}")
+        session.out.show(
+            document, f"{config.path} is valid: {counted(len(config.connectors), 'connector', 'connectors')}"
+        )
     return CHECK_FAILED if failed else 0
 
 

@@ -101,7 +101,9 @@ def erase(session: Session, email: str, *, yes: bool) -> int:
     table = Table(title="Certificate", columns=("connector", "result", "detail"), rows=rows)
     session.out.show(erased, f"{erased['person']} is erased since {erased['erased_at']}", table)
     if erased["unread"]:
-        unread = counted(erased["unread"], "webhook that speaks of others too waits", "webhooks that speak of others too wait")
+        unread = counted(
+            erased["unread"], "webhook that speaks of others too waits", "webhooks that speak of others too wait"
+        )
         talk(f"{unread} to be read; once that is done, erase again")
     return 0
 

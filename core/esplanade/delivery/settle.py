@@ -173,6 +173,10 @@ class Settlement:
             return
         remote = unit.remote(delivery.person, self.lane) or Remote(person=delivery.person, connector=self.lane)
         remote.unknown = True
+        tried = remote.sent.get("address", [])
+        if remote.email is None and tried:  # it may have made a contact there
+            remote.email = str(tried[-1].value)
+        remote.owned = sorted({*remote.owned, *_perhaps_joined(remote)})
         unit.save_remote(remote)
 
     def _pause(self, unit: Unit, state: Literal["auth", "gone"], error: str, now: float) -> None:
@@ -216,6 +220,15 @@ def _hold(contact: Contact, send: Send, *, held: bool) -> None:
 def _moved_from(send: Send) -> str | None:
     """The address from which the vendor was told to move a contact."""
     return send.event.previous_email if isinstance(send.event, ProfileEvent) else None
+
+
+def _perhaps_joined(remote: Remote) -> list[str]:
+    """The audiences into which a call may have put the person that was never acknowledged."""
+    return [
+        key.removeprefix("audience:")
+        for key, sent in remote.sent.items()
+        if key.startswith("audience:") and sent[-1].value is True and sent[-1].at > remote.acked_at
+    ]
 
 
 def _left_behind(remote: Remote, send: Send, outcome: Outcome) -> Contact | None:

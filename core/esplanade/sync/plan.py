@@ -240,9 +240,8 @@ def sent_values(send: Send) -> dict[str, Value]:
     """What leaves with a Send, under the keys by which echoes are told."""
     if send.former is not None:
         return {}
-    event = send.event
-    moved = isinstance(event, ProfileEvent) and event.previous_email is not None
-    values: dict[str, Value] = {"address": event.email} if moved else {}
+    makes_none = isinstance(send.event, TriggerEvent) or (send.consent is not None and send.consent[1] == "denied")
+    values: dict[str, Value] = {} if makes_none else {"address": send.email}
     values |= {f"field:{name}": value for name, value in send.fields.items()}
     values.update({f"audience:{name}": True for name in send.joined})
     values.update({f"audience:{name}": False for name in send.left})

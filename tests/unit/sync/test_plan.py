@@ -293,5 +293,10 @@ def test_what_leaves_is_remembered_under_the_keys_by_which_echoes_are_told(conne
     held = remote(audiences={"staff": True}, owned=["staff"])
     profile = sent(decide(delivery(), ada, held, connector()))
     consent = sent(decide(delivery("consent", "newsletter"), ada, held, connector()))
-    assert sent_values(profile) == {"field:first_name": "Ada", "audience:vip": True, "audience:staff": False}
+    assert sent_values(profile) == {
+        "address": "ada@example.com",
+        "field:first_name": "Ada",
+        "audience:vip": True,
+        "audience:staff": False,
+    }
     assert sent_values(consent) == {"consent:newsletter": "denied"}

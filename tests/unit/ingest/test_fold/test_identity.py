@@ -979,3 +979,30 @@ async def test_triggers_of_their_own_are_sent_to_the_current_address(house):
     await hub.profile(B, previous_email=A)
     await hub.deliver("webpower", book)
     assert sorted(book.mails) == [(B, "c-1"), (B, "c-2")]
+
+
+# A call of which nobody knows whether the vendor acted on it.
+
+
+async def test_a_contact_that_an_unanswered_call_may_have_made_leaves_every_list_once_the_address_changes(house):
+    hub = await house(traits={"webpower": NEW}, webpower={})
+    await hub.profile(A, audiences={"vip": True})
+    await (await hub.claim("webpower", OutcomeUnknown("no answer")))()
+    await hub.profile(B, previous_email=A)
+    await hub.passes(3_600)
+    assert told(await hub.deliver("webpower")) == [
+        ("newsletter", A, "denied"),
+        ("profile", B, None, []),
+        ("profile", A, None, ["vip"]),
+    ]
+
+
+async def test_a_membership_that_an_unanswered_call_may_have_made_can_be_ended(house):
+    hub = await house(webpower={})
+    await hub.profile(A, audiences={"vip": True})
+    await (await hub.claim("webpower", OutcomeUnknown("no answer")))()
+    await hub.reports("webpower", A, audiences={"vip": True}, pulled=True)
+    await hub.profile(A, audiences={"vip": False})
+    await hub.passes(3_600)
+    (event,) = await hub.deliver("webpower")
+    assert list(event.audiences.remove) == ["vip"]

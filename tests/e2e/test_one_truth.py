@@ -17,7 +17,7 @@ CONFIG = """
 hub: {listen: "127.0.0.1:0", store: "sqlite:hub.db"}
 sources: {shop: {token: dev}}
 connectors:
-  nl: &webpower
+  nl:
     plugin: webpower
     twin: true
     settings: {license: demo, client_id: demo, client_secret: demo, campaign_id: 42, page_length: 50}
@@ -43,7 +43,7 @@ connectors:
     twin: true
     settings: {url: "https://cdp.example/hooks", secret: "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="}
     consents: {newsletter: {}, service: {}}
-""".replace("nl: &webpower", "nl:")
+"""
 
 OTHERS = ("de", "sparkloop", "cdp")
 PROOF = {"method": "double", "evidence": {"form": "footer"}}

@@ -120,7 +120,14 @@ def _consent(
 ) -> None:
     wanted = mapping.desired_consent(person, connector, purpose)
     if wanted is None:
-        skip(unit, cause, person, connector.name, "no-consent", f"{purpose} is pending")
+        skip(
+            unit,
+            cause,
+            person,
+            connector.name,
+            "no-consent",
+            f"{purpose} is {'in doubt' if purpose in person.doubted else 'pending'}",
+        )
         return
     held = remote.consents.get(purpose) if remote is not None and not remote.unknown else None
     if held == wanted and not under_way(unit, connector, person, "consent", purpose):
@@ -129,10 +136,8 @@ def _consent(
     urgency = OPT_OUT if wanted == "denied" else BACKFILL if cause.entry.backfill else LIVE
     delivery = work(connector.name, "consent", person, purpose, urgency, cause.chain)
     if cause.parked and connector.name == cause.entry.origin and delivery.state == "pending":
-        delivery.state, delivery.reason = (
-            "parked",
-            "loop",
-        )  # it was told so often that telling it again only feeds the loop
+        # it was told so often, and says otherwise each time, that telling it again only feeds the loop
+        delivery.state, delivery.reason = "parked", "loop"
     unit.enqueue_state(delivery)
     effects.lanes.add(connector.name)
 

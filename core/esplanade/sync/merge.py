@@ -6,17 +6,16 @@ delivery = desired - base        remote change = reported - base        equal: a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Literal
 
 from msgspec import Struct, field
 
 from esplanade.config.model import Conflict
 from esplanade.connector import Traits
-from esplanade.model import Alters, Value, ValueType
+from esplanade.model import Alters, Value
 from esplanade.records import Clocked, Remote
 
-from .alike import alike, held
+from .alike import AS_GIVEN, Declared, alike, held
 from .identity import same_address
 
 Verdict = Literal["echo", "same", "take", "keep", "cut", "ask", "returned"]
@@ -27,7 +26,6 @@ the hub's stands. ``cut``: the vendor refused or cut what it was sent. ``ask``: 
 vendor must be asked. ``returned``: an echo of a write that was replaced since, or a true return to its value: the same.
 """
 
-_NONE: Mapping[ValueType, Alters] = MappingProxyType({})
 
 KEEP_SENT = 8
 
@@ -144,9 +142,7 @@ def judge(
     return "take" if telling.at > hub.at else "keep"
 
 
-def echoed(
-    remote: Remote, key: str, reported: Value, telling: Telling, alters: Mapping[ValueType, Alters] = _NONE
-) -> Clocked | None:
+def echoed(remote: Remote, key: str, reported: Value, telling: Telling, alters: Declared = AS_GIVEN) -> Clocked | None:
     """The write of ours that a report repeats, if it is within the window and the report's own clock does not say otherwise."""
     if telling.fresh:
         return None
@@ -173,14 +169,14 @@ def remember_sent(remote: Remote, key: str, value: Value, now: float, window: fl
         remote.confirmed.remove(key)
 
 
-def confirm(remote: Remote, key: str, reported: Value, alters: Mapping[ValueType, Alters]) -> None:
+def confirm(remote: Remote, key: str, reported: Value, alters: Declared) -> None:
     """Note that the vendor reports what it was last sent, so that a shorter value after this is a change, no cut."""
     sent = remote.sent.get(key)
     if sent and alike(sent[-1].value, reported, alters) and key not in remote.confirmed:
         remote.confirmed.append(key)
 
 
-def _was_cut(reported: Value, remote: Remote, key: str, alters: Mapping[ValueType, Alters]) -> bool:
+def _was_cut(reported: Value, remote: Remote, key: str, alters: Declared) -> bool:
     """Whether this is the first report after a write, and holds nothing or only the beginning of what was written."""
     sent = remote.sent.get(f"field:{key}")
     if f"field:{key}" in remote.confirmed or not sent or not isinstance(sent[-1].value, str):

@@ -37,9 +37,8 @@ class Settlement:
         match one.verdict:
             case Done(outcome=outcome):
                 self._acknowledge(unit, delivery, send, outcome, now)
-                delivery = (
-                    unit.delivery(delivery.id) or delivery
-                )  # what follows from the answer may be the same work again
+                # what follows from the answer may be the same work again
+                delivery = unit.delivery(delivery.id) or delivery
                 self._done(unit, delivery, one.work.rev, outcome, now)
                 label = outcome.status
             case RetryAt(at=at, error=error, base_unknown=unknown):

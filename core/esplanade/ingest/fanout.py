@@ -120,14 +120,8 @@ def _consent(
 ) -> None:
     wanted = mapping.desired_consent(person, connector, purpose)
     if wanted is None:
-        skip(
-            unit,
-            cause,
-            person,
-            connector.name,
-            "no-consent",
-            f"{purpose} is {'in doubt' if purpose in person.doubted else 'pending'}",
-        )
+        why = "in doubt" if purpose in person.doubted else "pending"
+        skip(unit, cause, person, connector.name, "no-consent", f"{purpose} is {why}")
         return
     held = remote.consents.get(purpose) if remote is not None and not remote.unknown else None
     if held == wanted and not under_way(unit, connector, person, "consent", purpose):

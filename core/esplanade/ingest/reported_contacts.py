@@ -37,10 +37,14 @@ def take_identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> C
         return None
     known = remote.email
     if known is not None and not same_address(known, report.email) and "profile" in reading.connector.sends:
-        if merge.is_perhaps_older(remote, ADDRESS, reading.telling) and reading.traits.can_fetch:
+        older = merge.is_perhaps_older(remote, ADDRESS, reading.telling)
+        if older and reading.traits.can_fetch:
             reading.asks.add(ADDRESS)
             return None
         _renamed(unit, world, reading, report.email, cause)
+        if older and reading.telling.has_clock and reading.remote.email == known:
+            reading.back.renamed = True  # at the vendor stands what we have written since
+            return None
         if not contacts.is_own(remote, FormerRef(report.email, report.remote_id)):
             former = contacts.former_of(remote, report.email, report.remote_id)
             if former is not None:

@@ -200,7 +200,7 @@ def _shares(unit: SqliteUnit, db: sqlite3.Connection, world: World) -> list[tupl
     _fold(unit, db, world, _profiles(99))
     profiler.disable()
     parts: dict[str, float] = {}
-    for (file, _, name), (_, _, own, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]
+    for (file, _, name), (_, _, own, _, _) in pstats.Stats(profiler).stats.items():  # type: ignore[attr-defined]  # typeshed leaves it out
         parts[_part(file, name)] = parts.get(_part(file, name), 0.0) + own
     total = sum(parts.values())
     return [(part, own / total) for part, own in sorted(parts.items(), key=lambda item: -item[1])]

@@ -127,7 +127,7 @@ class Mesh:
                 item = self._holds(name, kind, item)
         self.triggers += kind == "trigger"
         may = ("profile", "consent", "trigger")
-        admission = self.intake.admit(source, kind, [json.dumps(item).encode()], may=may, imported=imported)  # type: ignore[arg-type]
+        admission = self.intake.admit(source, kind, [json.dumps(item).encode()], may=may, imported=imported)  # type: ignore[arg-type]  # given by the steps
         assert not admission.rejected
         at_once(self.intake.accept(admission.entries))
         self.fold()

@@ -85,9 +85,9 @@ def database() -> sqlite3.Connection:
 
 
 def config_of(name: str, site: Site, *, asks: bool) -> ConnectorConfig:
-    consents = {purpose: ConsentTarget(regrant=site.regrant) for purpose in site.purposes}  # type: ignore[arg-type]
+    consents = {purpose: ConsentTarget(regrant=site.regrant) for purpose in site.purposes}  # type: ignore[arg-type]  # drawn from the three
     if asks:
-        consents["newsletter"] = Asks(regrant=site.regrant)  # type: ignore[arg-type]
+        consents["newsletter"] = Asks(regrant=site.regrant)  # type: ignore[arg-type]  # drawn from the three
     return ConnectorConfig(
         name=name,
         plugin=name,
@@ -97,7 +97,7 @@ def config_of(name: str, site: Site, *, asks: bool) -> ConnectorConfig:
         consents=consents,
         audiences={audience: AudienceTarget() for audience in site.audiences},
         triggers={"welcome": TriggerTarget()},
-        conflict=site.conflict,  # type: ignore[arg-type]
+        conflict=site.conflict,  # type: ignore[arg-type]  # drawn from the three
         requires=site.requires,
         source=site.source,
     )

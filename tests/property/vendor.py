@@ -73,7 +73,7 @@ class Vendor(Connector[Any]):
         super().__init__(None)
         self.name, self.habits = name, habits
         self.alters: Mapping[ValueType, Alters] = habits.alters
-        self.address_change = habits.address_change  # type: ignore[misc]
+        self.address_change = habits.address_change  # type: ignore[misc]  # each model vendor has its own
         self.can_fetch = habits.fetches
         self.contacts: dict[str, Contact] = {}
         self.faults: deque[Fault] = deque()

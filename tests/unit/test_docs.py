@@ -104,6 +104,6 @@ async def test_the_tutorial_works_to_the_letter(tmp_path: Path) -> None:
 
 
 async def _send(intake: Intake, kind: str, body: str) -> None:
-    admission = intake.admit("shop", kind, [body.encode()], may={"profile", "consent"})  # type: ignore[arg-type]
+    admission = intake.admit("shop", kind, [body.encode()], may={"profile", "consent"})  # type: ignore[arg-type]  # one of the page's own
     assert not admission.rejected
     await intake.accept(admission.entries)

@@ -19,6 +19,7 @@ from .model import (
     Page,
     PersonRef,
     Report,
+    TriggerEvent,
     TriggerTarget,
     ValueType,
 )
@@ -32,6 +33,11 @@ AddressChange: TypeAlias = Literal["new-contact", "rename", "merge"]
 """``new-contact``: the contact of an address keeps it; a new address makes a new contact, and the hub takes the old one off
 every list. ``rename``: ``on_profile`` moves the contact when it is told ``previous_email``; where two contacts turn out to be one
 person, the hub takes one off every list. ``merge``: telling ``previous_email`` is enough even then."""
+
+
+TriggerRepeat: TypeAlias = Literal["safe", "check", "never"]
+"""What is done after a trigger whose outcome is unknown. ``safe``: it is sent again, for the vendor itself tells repeats apart.
+``check``: the vendor is asked (``was_sent``), and it is sent again only if it was not. ``never``: it is left to a person."""
 
 
 class HeaderAuth(Struct, frozen=True, kw_only=True):
@@ -107,8 +113,8 @@ class Connector(Generic[S]):
     """What the vendor can do when a person has another address."""
     can_fetch: bool = True
     """Whether ``fetch`` has an answer with these settings. An instance may have its own."""
-    trigger_repeat: ClassVar[Literal["safe", "never"]] = "never"
-    """What is done after a trigger whose outcome is unknown: it is repeated, or it is left to a person."""
+    trigger_repeat: ClassVar[TriggerRepeat] = "never"
+    """What is done after a trigger whose outcome is unknown."""
     batch_items: ClassVar[int] = 100
     batch_bytes: ClassVar[int] = 1_000_000
 
@@ -144,8 +150,16 @@ class Connector(Generic[S]):
         """What the vendor holds for one person now; None when it has no such person."""
         raise NotImplementedError
 
+    async def was_sent(self, event: TriggerEvent[Any], ctx: Context) -> bool:
+        """Whether the vendor has acted on a trigger of which it did not say so. Needed where ``trigger_repeat`` is ``check``.
 
-METHODS = ("verify", "check", "discover", "pull", "fetch")
+        Asked only after the time that a call may take has passed. Raise OutcomeUnknown where the vendor cannot tell: then a
+        person decides.
+        """
+        raise NotImplementedError
+
+
+METHODS = ("verify", "check", "discover", "pull", "fetch", "was_sent")
 
 
 def methods_of(plugin: type[Connector[Any]]) -> list[str]:

@@ -28,8 +28,10 @@ Reason: TypeAlias = Literal[
     "not-known",
     "not-mapped",
     "not-owned",
+    "not-planned",
     "outcome-unknown",
     "paused",
+    "quota",
     "rejected",
     "retried",
     "stale",
@@ -112,6 +114,10 @@ REASONS: Mapping[Reason, Meaning] = MappingProxyType(
             means="the hub did not put this person into the audience, so it does not take them out",
             remedy="take them out at the vendor, if they are to leave",
         ),
+        "not-planned": Meaning(
+            means="the hub itself failed over what to send, so it is kept and nothing was sent",
+            remedy="please report it with the log; `esplanade replay --reason not-planned` tries again",
+        ),
         "outcome-unknown": Meaning(
             means="nobody knows whether the vendor acted on the trigger, so it is not sent a second time",
             remedy="look at the vendor whether it went out; if not, `esplanade replay --id ID --force`",
@@ -119,6 +125,9 @@ REASONS: Mapping[Reason, Meaning] = MappingProxyType(
         "paused": Meaning(
             means="the vendor refuses the credentials or the endpoint, so the connector is paused and its work waits",
             remedy="`esplanade connectors` says why; once that is mended, `esplanade resume NAME`",
+        ),
+        "quota": Meaning(
+            means="the vendor, or the connector's own pace, asks for patience, and the call is made later"
         ),
         "rejected": Meaning(
             means="the vendor understood and refused; a dead letter keeps it",

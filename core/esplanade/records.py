@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, field
 
@@ -195,6 +195,19 @@ class Delivery(Struct, kw_only=True):
     last_error: str | None = None
     force: bool = False
     """Sent by hand: goes out even when it equals what the vendor holds."""
+    unsure: bool = False
+    """A call of it may have been acted on, so that a trigger is looked up before it is sent once more."""
+    took_s: float | None = None
+    """How long the call took that ended it."""
+
+
+class Place(NamedTuple):
+    """Where a delivery stands in its lane: places sort as they are served, urgency first, then age."""
+
+    urgency: int
+    due_at: float
+    delivery: int
+    person: int | None
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

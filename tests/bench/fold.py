@@ -15,14 +15,13 @@ import msgspec
 
 from esplanade.config.model import ConnectorConfig, Hub
 from esplanade.connector import Traits
-from esplanade.ingest.changes import Effects
 from esplanade.ingest.entries import fold_entry
 from esplanade.ingest.shapes import ReportIn
 from esplanade.ingest.world import World
 from esplanade.model import AudienceTarget, ConsentTarget
 from esplanade.records import Clocked, Entry, Person, Remote
 from esplanade.store.sqlite.connection import open_writer
-from esplanade.store.sqlite.store import SqliteUnit
+from esplanade.store.sqlite.unit import SqliteUnit
 from esplanade.sync import mapping, merge
 
 PEOPLE = 2_000
@@ -143,7 +142,7 @@ def _fold(unit: SqliteUnit, db: sqlite3.Connection, world: World, entries: list[
     for start in range(0, len(entries), 200):
         db.execute("BEGIN")
         for entry in entries[start : start + 200]:
-            fold_entry(unit, world, entry, Effects())
+            fold_entry(unit, world, entry, {})
         db.execute("COMMIT")
     return (time.perf_counter() - began) / len(entries) * 1e6
 

@@ -119,7 +119,7 @@ async def live(store, name):
         unit.save_connector_state(ConnectorState(name=f"crm-{name}", last_error=f"refused {given}"))
         for position, _ in unit.next_entries(1_000):
             last = position
-        unit.move_cursor(last, unit.backlog())
+        unit.move_cursor(last)
         return person.id
 
     return await store.run(fold)
@@ -276,7 +276,7 @@ async def test_the_fold_goes_on_where_it_stood_in_a_segment_that_is_cut(backend,
     def fold(unit):
         positions = [position for position, _ in unit.next_entries(done)]
         if positions:
-            unit.move_cursor(positions[-1], done)
+            unit.move_cursor(positions[-1])
 
     await store.run(fold)
     dropped = []
@@ -293,7 +293,7 @@ async def test_the_fold_goes_on_where_it_stood_in_a_segment_that_is_cut(backend,
 async def test_a_segment_of_nothing_else_is_gone_and_the_fold_goes_on_behind_it(store):
     person = await ada(store)
     await store.accept([mine("a-1"), mine("a-2")])
-    await store.run(lambda unit: unit.move_cursor(next(unit.next_entries(1))[0], 1))
+    await store.run(lambda unit: unit.move_cursor(next(unit.next_entries(1))[0]))
     await erased(store, person)
     await store.accept([mine("b-1", "bob@mail.example")])
     assert await ids(store) == ["b-1"]
@@ -319,7 +319,7 @@ async def test_anothers_event_that_mentions_the_person_goes_only_after_it_is_fol
     await store.accept([told])
     await erased(store, person)
     assert await ids(store) == ["b-1"]
-    await store.run(lambda unit: unit.move_cursor(next(unit.next_entries(1))[0], 1))
+    await store.run(lambda unit: unit.move_cursor(next(unit.next_entries(1))[0]))
     await erased(store, person, "ada@mail.example")
     assert not found(backend, ["ada@mail.example"])
 
@@ -506,7 +506,7 @@ async def test_a_suppression_outlives_a_unit_that_lifted_it_and_was_undone(store
 async def test_an_erasure_that_is_repeated_keeps_its_moment_and_finds_what_came_since(backend, store, people):
     await erased(store, people["ada"], at=NOW)
     await store.accept([mine("late", "ADA.qwx@mail.example")])
-    await store.run(lambda unit: unit.move_cursor(next(unit.next_entries(1))[0], 1))
+    await store.run(lambda unit: unit.move_cursor(next(unit.next_entries(1))[0]))
     assert found(backend, ["ADA.qwx@mail.example"])
     again = await erased(store, people["ada"], "ada.qwx@mail.example", at=NOW + 50)
     assert (again.at, again.known_at) == (NOW, ("crm",))

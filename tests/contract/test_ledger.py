@@ -15,7 +15,8 @@ from esplanade.errors import StoreError
 from esplanade.records import LedgerRow
 from esplanade.store import migrate
 from esplanade.store.sqlite.connection import open_reader, open_writer
-from esplanade.store.sqlite.store import SqliteReader, SqliteStore, SqliteUnit
+from esplanade.store.sqlite.store import SqliteStore
+from esplanade.store.sqlite.unit import SqliteReader, SqliteUnit
 from esplanade.sync.audit import CHAINS, ERASED, Head, verify
 
 NOW = 1_000.0

@@ -109,18 +109,24 @@ async def test_a_unit_is_told_when_its_transaction_is_gone(store):
     assert await store.run(journalled) == ["e-1"]
 
 
-async def test_requests_whose_transaction_was_lost_by_a_unit_are_told(store, busy):
+async def test_a_unit_that_loses_its_transaction_takes_other_units_with_it_and_no_request(store, busy):
     def lose(unit):
         unit.db.execute("ROLLBACK")
         raise sqlite3.OperationalError("disk I/O error")
 
     async with busy(store):
+        other = asyncio.create_task(store.run(lambda unit: unit.set_meta("k", "v")))
+        unit = asyncio.create_task(store.run(lose))
+        await asyncio.sleep(0)
+    told = await asyncio.wait_for(asyncio.gather(other, unit, return_exceptions=True), 5)
+    assert [type(each) for each in told] == [StoreError] * 2
+    async with busy(store):
         accept = asyncio.create_task(store.accept([entry("e-1")]))
         unit = asyncio.create_task(store.run(lose))
         await asyncio.sleep(0)
     told = await asyncio.wait_for(asyncio.gather(accept, unit, return_exceptions=True), 5)
-    assert [type(each) for each in told] == [StoreError] * 2
-    assert await store.run(journalled) == []
+    assert [type(each) for each in told] == [type(None), StoreError]
+    assert await store.run(journalled) == ["e-1"]
 
 
 # The schema.

@@ -17,20 +17,21 @@ import msgspec
 from esplanade.config.model import ConnectorConfig, Hub
 from esplanade.connector import traits_of
 from esplanade.delivery.desk import Desk, Finished, Work
+from esplanade.delivery.dispatch import Dispatch
 from esplanade.delivery.inbound import InboundDesk
 from esplanade.delivery.outbound import OutboundDesk
 from esplanade.delivery.pull import Puller
 from esplanade.ingest.accept import Intake
-from esplanade.ingest.changes import Effects
 from esplanade.ingest.entries import fold_entry
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.ingest.world import World
 from esplanade.model import Report
 from esplanade.records import DeliveryFilter, Person, Remote
-from esplanade.store.sqlite.store import SqliteUnit
+from esplanade.store.sqlite.unit import SqliteUnit
 from esplanade.sync import consent
 from esplanade.sync.identity import normalise
 from esplanade.testing.clock import FakeClock
+from tests import desks
 
 from .sites import Site, Steady, at_once, config_of, context_of, database
 from .vendor import Contact, Vendor, encode
@@ -90,8 +91,9 @@ class Mesh:
         vendor = self.vendors[name]
         ctx = context_of(config, self.clock)
         hooks = {f"on_{kind}": getattr(vendor, f"on_{kind}") for kind in ("profile", "consent", "trigger")}
+        dispatch = Dispatch(hooks, ctx, was_sent=None, batch_items=1, triggers_at_once=1)
         self._desks[name] = OutboundDesk(
-            config, world=lambda: self.world, hooks=hooks, ctx=ctx, clock=self.clock, repeat="never", rng=Random(0)
+            config, dispatch, world=lambda: self.world, clock=self.clock, repeat="never", rng=Random(0)
         )
         self._desks[f"{name}:in"] = InboundDesk(
             config,
@@ -186,18 +188,17 @@ class Mesh:
         """Put a round of calls in flight: the vendor acts now, the hub learns of it when they are answered."""
         self.passes(1)
         desk, under_way, now = self._desks[name], self._calls.setdefault(name, []), self.clock.time()
-        round_ = desk.round(self.unit, [], CALLS - len(under_way), {one.work.key for one in under_way}, now)
-        for work in round_.work:
+        works = desks.claim(desk, self.unit, CALLS - len(under_way), now, {one.work.key for one in under_way})
+        for work in works:
             self._watch(name, work)
-            verdict, yields = at_once(desk.do(work))
-            under_way.append(Finished(work=work, verdict=verdict, began_at=now, took_s=0.0, yields=yields))
-        return round_.work
+            under_way.append(at_once(desks.call(desk, work, now)))
+        return works
 
     def answers(self, name: str) -> None:
         """The calls under way are answered."""
         self.passes(1)
         ended, self._calls[name] = self._calls.get(name, []), []
-        self._desks[name].round(self.unit, ended, 0, set(), self.clock.time())
+        desks.settle(self._desks[name], self.unit, ended, self.clock.time())
         self.fold()
 
     def dies(self) -> None:
@@ -219,7 +220,7 @@ class Mesh:
             if moves:
                 self._chance.choice(moves)()
                 continue
-            due = [at for lane in self._desks if (at := self.unit.next_due_at(lane)) is not None]
+            due = [at for desk in self._desks.values() if (at := desks.next_due_at(desk, self.unit)) is not None]
             if not due:
                 return
             self.clock.set(max(self.clock.time(), min(due)))
@@ -230,10 +231,10 @@ class Mesh:
         moves: list[Callable[[], object]] = []
         if self.transit:
             moves.append(lambda: self.arrives(self._chance.randrange(len(self.transit))))
-        for lane in self._desks:
+        for lane, desk in self._desks.items():
             if self._calls.get(lane):
                 moves.append(partial(self.answers, lane))
-            elif (at := self.unit.next_due_at(lane)) is not None and at <= self.clock.time():
+            elif (at := desks.next_due_at(desk, self.unit)) is not None and at <= self.clock.time():
                 moves.append(partial(self.calls, lane))
         return moves
 
@@ -261,18 +262,18 @@ class Mesh:
             if not batch:
                 return
             for _, entry in batch:
-                effects = Effects()
-                problem = self.unit.attempt(partial(fold_entry, self.unit, self.world, entry, effects))
+                alerts: dict[str, str] = {}
+                problem = self.unit.attempt(partial(fold_entry, self.unit, self.world, entry, alerts))
                 if problem is not None:
                     raise problem
-                self.alerts += effects.alerts.items()
-            self.unit.move_cursor(batch[-1][0], len(batch))
+                self.alerts += alerts.items()
+            self.unit.move_cursor(batch[-1][0])
 
     def _watch(self, name: str, work: Work) -> None:
         """No vendor is ever told of a grant that the law does not know at that moment."""
         if name not in self.vendors:
             return
-        event, delivery = work.job[0].event, work.job[1]
+        event, delivery = work.job.event, work.delivery
         self.chains[delivery.root] += delivery.kind != "trigger"
         if getattr(event, "state", None) != "granted":
             return
@@ -291,6 +292,7 @@ class Mesh:
         return self.unit.person_by_email(normalise(email).key)
 
     def people(self) -> list[Person]:
+        self.unit.write()
         numbers = self.db.execute("SELECT id FROM people WHERE merged_into IS NULL ORDER BY id").fetchall()
         found = [self.unit.person(number) for (number,) in numbers]
         return [person for person in found if person is not None]

@@ -12,7 +12,7 @@ from esplanade.config.model import ConnectorConfig
 from esplanade.context import Context
 from esplanade.model import AudienceTarget, ConsentTarget, TriggerTarget
 from esplanade.store import migrate
-from esplanade.store.sqlite.store import SqliteUnit
+from esplanade.store.sqlite.unit import SqliteUnit
 from esplanade.testing.clock import FakeClock
 
 from .vendor import Habits

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 from tests.unit.ingest.test_fold.conftest import Asks, House, connector
 
 from esplanade.config.model import Hub
-from esplanade.delivery.desk import Finished
-from esplanade.ingest.changes import Effects
 from esplanade.ingest.entries import fold_entry
 from esplanade.ingest.shapes import ReportIn
 from esplanade.model import ConsentTarget, Outcome
@@ -23,6 +21,7 @@ from esplanade.store.sqlite.connection import open_writer
 from esplanade.store.sqlite.store import SqliteUnit
 from esplanade.sync import consent, mapping
 from esplanade.testing.clock import FakeClock
+from tests import desks
 
 DAY = 86_400.0
 EXPIRY = 4 * DAY
@@ -82,13 +81,13 @@ class SynchronousHouse(House):
             at=self.clock.time(),
             body=msgspec.msgpack.encode(body),
         )
-        fold_entry(self.unit, self.world, entry, Effects())
+        fold_entry(self.unit, self.world, entry, {})
 
     def _delivers(self, email, vendor):
         desk, now = self.desk(vendor, Outcome()), self.clock.time()
-        while work := desk.round(self.unit, [], 10, set(), now).work:
-            done = [Finished(work=one, verdict=_at_once(desk.do(one))[0], began_at=now, took_s=0.0) for one in work]
-            desk.round(self.unit, done, 0, set(), now)
+        while works := desks.claim(desk, self.unit, 10, now):
+            done = [_at_once(desks.call(desk, work, now)) for work in works]
+            desks.settle(desk, self.unit, done, now)
 
     def _passes(self, email, seconds):
         self.clock.set(self.clock.time() + seconds)
@@ -99,7 +98,7 @@ class SynchronousHouse(House):
         )
         assert not admission.rejected
         for entry in admission.entries:
-            fold_entry(self.unit, self.world, entry, Effects())
+            fold_entry(self.unit, self.world, entry, {})
 
     def held(self, email):
         person = self.unit.person_by_email(email)

@@ -31,6 +31,7 @@ WALKED = [
 
 SETTLED_MEANWHILE = "it was settled, replayed or erased meanwhile, which was recorded then"
 NOT_ITS_BUSINESS = "nothing was said that this connector maps; `explain` compares all that it maps with what is held"
+RECORDED_BEFORE = "the verdict was recorded above; this keeps what was said of it"
 STAYS_DUE = "nothing is decided yet: it stays due and is looked at again"
 HANDED_ON = "it is handed to the caller, who claims it or says why not"
 SAME_ADDRESS = "the address is the one that is known already"
@@ -40,18 +41,27 @@ NOTHING_MORE = "all there was to do is done, and recorded by the caller"
 NOTHING_TO_LEAVE = "the contact is on nothing that this connector could take it off"
 
 ALLOWED = {
-    "delivery/inbound.py": {"_settle": {"delivery is None": SETTLED_MEANWHILE}},
+    "delivery/inbound.py": {
+        "_settle": {
+            "delivery is None": SETTLED_MEANWHILE,
+            "error is not None": RECORDED_BEFORE,
+            "not (error is not None": RECORDED_BEFORE,
+        },
+        "visit": {"delivery is None": SETTLED_MEANWHILE, "not (job is None": HANDED_ON},
+    },
     "delivery/outbound.py": {
+        "_carefully": {"not (problem is not None": "it was settled or claimed, which says what it did"},
+        "_claim_all": {"at and time.monotonic() > until": STAYS_DUE},
         "_head": {
             "any((other.state": STAYS_DUE,
-            "delivery.urgency == 0": HANDED_ON,
+            "opt_out is not None": HANDED_ON,
             "not (head.due_at > now)": HANDED_ON,
         },
+        "_set_aside": {"not (delivery is not None": SETTLED_MEANWHILE},
         "_staying": {
             "not (staying)": "the guard holds nobody back",
             "not isinstance(decided, Send)": "a removal is counted once, and a human who replays it has been asked",
         },
-        "round": {"not (want)": STAYS_DUE, "len(work) == want": STAYS_DUE, "person in taken": STAYS_DUE},
     },
     "delivery/pull.py": {
         "_append_missing": {
@@ -71,10 +81,15 @@ ALLOWED = {
     },
     "delivery/settle.py": {
         "_acknowledge": {"": "the call was made, and `_done` notes what came of it; this keeps what the vendor holds since"},
-        "_follow_up": {"not (left is not None": "no second contact came to light, so nothing more need be told"},
+        "_follow_up": {"left is None": "no second contact came to light, so nothing more need be told"},
         "_refused": {"not (delivery.rev != rev": NOTHING_MORE},
-        "settle": {"delivery is None": SETTLED_MEANWHILE},
+        "settle": {
+            "delivery is None": SETTLED_MEANWHILE,
+            "error is not None": RECORDED_BEFORE,
+            "not (error is not None": RECORDED_BEFORE,
+        },
     },
+    "delivery/verdict.py": {"judge": {"case RateLimited()": "the verdict itself says so, and is recorded when it is settled"}},
     "ingest/doubt.py": {"raise_": {"found is None": "the same doubt was raised and noted before"}},
     "ingest/fanout.py": {
         "_profile": {"not (touched or": NOT_ITS_BUSINESS},
@@ -85,8 +100,13 @@ ALLOWED = {
             "connector.source == cause.entry.origin": "the connector's own event, which it did not ask to have back",
         },
     },
-    "ingest/entries.py": {"fold_or_park": {"problem is None": "it was folded, which says what it did"}},
-    "ingest/fold.py": {"_step": {"position is not None": FOLDED, "not (position is not None": FOLDED}},
+    "ingest/entries.py": {
+        "fold": {"done and time.monotonic() > until": "the rest is folded in the next step"},
+        "fold_entry": {"case _": "there is no other kind"},
+        "fold_or_park": {"problem is None": "it was folded, which says what it did"},
+        "fold_together": {"unit.attempt(fold) is None": FOLDED},
+    },
+    "ingest/fold.py": {"_step": {"step.folded": FOLDED, "not (step.folded": FOLDED}},
     "ingest/merging.py": {
         "_drop_repeats": {"not (delivery.state in": "it was sent, or is being sent; the others like it are dropped with a reason"},
         "join_contacts": {"not (connector is not None": "the connector is gone from the configuration: nothing can be told to it"},

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from msgspec import Struct, field
 
+from esplanade.records import Delivery, Place
 from esplanade.store.port import Unit
 
 from .verdict import Verdict
@@ -14,29 +16,36 @@ from .verdict import Verdict
 class Work(Struct, kw_only=True):
     """One delivery that was claimed. ``key`` is held by one work at a time: the person, or the webhook itself."""
 
-    delivery: int
-    rev: int
+    delivery: Delivery
     key: int
     job: Any
+
+
+class Answer(Struct, kw_only=True):
+    """What follows for one work of a call."""
+
+    verdict: Verdict
+    detail: str | None = None
+    """What was said between hub and vendor, where that is worth keeping."""
+    yields: list[Any] = field(default_factory=list)
+    """What a webhook said, for the journal."""
 
 
 class Finished(Struct, kw_only=True):
     """A work that ended, how long it took, and what follows."""
 
     work: Work
-    verdict: Verdict
+    answer: Answer
     began_at: float
     took_s: float
-    yields: list[Any] = field(default_factory=list)
-    """What a webhook said, for the journal."""
 
 
-class Round(Struct, kw_only=True):
-    """What one visit to the store brought: work to start, whether more is due now, and when the next will be."""
+class Visit(Struct, kw_only=True):
+    """What one visit to the store brought: work to start, and what others must hear of."""
 
-    work: list[Work]
-    more: bool
-    next_due_at: float | None
+    work: list[Work] = field(default_factory=list)
+    returned: list[tuple[int, Place]] = field(default_factory=list)
+    """Those who were taken and not looked at, for lack of room or of time."""
     journalled: int = 0
     barrier: bool = False
     """The claims must be on disk before the first byte leaves: a power cut must not let this work be done twice."""
@@ -48,19 +57,45 @@ class Desk(Protocol):
     """One kind of work: outbound deliveries, or inbound webhooks."""
 
     lane: str
+    at_once: int
+    """How many works one call may carry at most."""
+
+    def key(self, place: Place) -> int:
+        """What is served once at a time."""
+        ...
+
+    # On the writer.
 
     def recover(self, unit: Unit, now: float) -> int:
         """Put back what an earlier process had claimed; returns how much."""
         ...
 
-    def round(self, unit: Unit, finished: list[Finished], want: int, busy: set[int], now: float) -> Round:
-        """Settle what ended and claim up to ``want`` more, for keys that are not busy. One transaction."""
+    def visit(
+        self,
+        unit: Unit,
+        finished: Sequence[Finished],
+        taken: Sequence[tuple[int, Place]],
+        room: int,
+        now: float,
+        *,
+        careful: bool,
+    ) -> Visit:
+        """Settle what ended and claim what is next for the keys that were taken, for ``room`` calls. One transaction.
+
+        What it raises undoes it; then it is done again, ``careful``, so that only that is set aside which cannot be done.
+        """
         ...
 
-    async def do(self, work: Work) -> tuple[Verdict, list[Any]]:
-        """Do one work. Never raises but for cancellation."""
+    # On the event loop.
+
+    def calls(self, work: Sequence[Work]) -> list[list[Work]]:
+        """The works of a visit as calls, the most urgent first."""
         ...
 
-    def overdue(self, work: Work) -> Verdict:
-        """What follows for a work that was cancelled because it took too long."""
+    async def do(self, call: Sequence[Work]) -> list[Answer]:
+        """Make one call; an answer for each of its works. Never raises but for cancellation."""
+        ...
+
+    def overdue(self, call: Sequence[Work]) -> list[Answer]:
+        """What follows for a call that was cancelled because it took too long."""
         ...

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
-from typing import Any, cast
+from typing import assert_never
 
 import msgspec
 from msgspec import Struct
@@ -18,11 +18,11 @@ from esplanade.context import Context
 from esplanade.errors import AuthenticationError, EndpointGone, PermanentError, PluginError, TemporaryError
 from esplanade.ingest.shapes import HappeningIn, ReportIn, WebhookIn
 from esplanade.model import Happening, Inbound, InboundRequest, Outcome, PersonRef, Report
-from esplanade.records import Attempt, Delivery, Entry, Remote
+from esplanade.records import Attempt, Delivery, Entry, Place, Remote
 from esplanade.store.port import Unit
 
-from .desk import Finished, Round, Work
-from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, judge
+from .desk import Answer, Finished, Visit, Work
+from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, judge
 
 _webhook = msgspec.msgpack.Decoder(WebhookIn).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -60,6 +60,7 @@ class InboundDesk:
         rng: Random,
     ) -> None:
         self.lane = f"{connector.name}:in"
+        self.at_once = 1
         self.connector = connector
         self._hook = hook
         self._verify = verify
@@ -75,11 +76,21 @@ class InboundDesk:
             unit.save_delivery(delivery)
         return len(claimed)
 
-    def round(self, unit: Unit, finished: list[Finished], want: int, busy: set[int], now: float) -> Round:
-        journalled = sum(self._settle(unit, one, now) for one in finished)
-        work = []
-        due = unit.due(self.lane, now, want) if want else []
-        for delivery in due:
+    def visit(
+        self,
+        unit: Unit,
+        finished: Sequence[Finished],
+        taken: Sequence[tuple[int, Place]],
+        room: int,
+        now: float,
+        *,
+        careful: bool,
+    ) -> Visit:
+        visit = Visit(journalled=sum(self._settle(unit, one, now) for one in finished), returned=list(taken[room:]))
+        for number, _ in taken[:room]:
+            delivery = unit.delivery(number)
+            if delivery is None or delivery.state != "pending" or delivery.due_at > now:
+                continue
             job = self._reading(unit, delivery, now) if delivery.kind == "fetch" else delivery
             if job is None:
                 delivery.state, delivery.outcome, delivery.reason, delivery.due_at = (
@@ -90,14 +101,9 @@ class InboundDesk:
                 )
                 unit.save_delivery(delivery)
                 continue
-            delivery.state = "in_flight"
-            delivery.attempts += 1
-            unit.save_delivery(delivery)
-            work.append(Work(delivery=delivery.id, rev=delivery.rev, key=delivery.id, job=job))
-        more = len(due) == want > 0
-        return Round(
-            work=work, more=more, next_due_at=now if more else unit.next_due_at(self.lane), journalled=journalled
-        )
+            unit.claim(delivery)
+            visit.work.append(Work(delivery=delivery, key=number, job=job))
+        return visit
 
     def _reading(self, unit: Unit, delivery: Delivery, now: float) -> Fetch | None:
         person = unit.person(delivery.person or 0)
@@ -108,8 +114,15 @@ class InboundDesk:
         # it begins after whatever is acknowledged by now, even within the same tick of the clock
         return Fetch(delivery=delivery, person=ref, began_at=max(now, math.nextafter(remote.acked_at, math.inf)))
 
-    async def do(self, work: Work) -> tuple[Verdict, list[Any]]:
-        delivery = _delivery_of(work)
+    def key(self, place: Place) -> int:
+        return place.delivery
+
+    def calls(self, work: Sequence[Work]) -> list[list[Work]]:
+        return [[one] for one in work]
+
+    async def do(self, call: Sequence[Work]) -> list[Answer]:
+        (work,) = call
+        delivery = work.delivery
         said: list[Entry] = []
         result: Outcome | Exception
         try:
@@ -119,12 +132,12 @@ class InboundDesk:
             result = problem
         except SystemExit:  # asyncio would let it end the hub
             result = PluginError("the plugin raised SystemExit")
-        return self._judge(result, delivery), said
+        return [Answer(verdict=self._judge(result, delivery), yields=said)]
 
-    def overdue(self, work: Work) -> Verdict:
-        delivery = _delivery_of(work)
-        slow = TemporaryError(f"the {delivery.kind} was not read within {self.connector.timeout:g} s")
-        return self._judge(slow, delivery)
+    def overdue(self, call: Sequence[Work]) -> list[Answer]:
+        (work,) = call
+        slow = TemporaryError(f"the {work.delivery.kind} was not read within {self.connector.timeout:g} s")
+        return [Answer(verdict=self._judge(slow, work.delivery))]
 
     async def _read_again(self, job: Fetch) -> list[Entry]:
         """What the vendor holds of a person now; a person whom it does not have is reported as deleted there."""
@@ -175,33 +188,37 @@ class InboundDesk:
         return judge(result, delivery, now=self._clock.time(), retry=self.connector.retry, rng=self._rng, repeat="safe")
 
     def _settle(self, unit: Unit, one: Finished, now: float) -> int:
-        delivery = unit.delivery(one.work.delivery)
+        delivery = unit.delivery(one.work.delivery.id)
         if delivery is None or delivery.state != "in_flight":
             return 0
+        journalled = 0
         error: str | None = None
-        match one.verdict:
+        match one.answer.verdict:
             case Done():
-                unit.append(one.yields)
-                again = delivery.rev != one.work.rev  # somebody asked once more, after this reading was begun
+                unit.append(one.answer.yields)
+                journalled = len(one.answer.yields)
+                again = delivery.rev != one.work.delivery.rev  # somebody asked once more, after this reading was begun
                 delivery.state, delivery.outcome = ("pending", None) if again else ("done", "delivered")
-                delivery.due_at, delivery.last_error = now, None
+                delivery.due_at, delivery.last_error, delivery.took_s = now, None, one.took_s
             case RetryAt(at=at, error=error):
                 delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
+            case Wait(at=at_, error=error):
+                delivery.state, delivery.due_at, delivery.last_error = "pending", now if at_ is None else at_, error
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
                 delivery.state, delivery.reason, delivery.last_error = "dead", reason, error
             case Pause(error=error):
                 delivery.state, delivery.due_at, delivery.last_error = "pending", now + 60, error
+            case _:
+                assert_never(one.answer.verdict)
         unit.save_delivery(delivery)
-        label = type(one.verdict).__name__.lower()
-        unit.add_attempt(Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error))
         if error is not None:
+            label = type(one.answer.verdict).__name__.lower()
+            unit.add_attempt(
+                Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error)
+            )
             held = unit.connector_state(self.connector.name)
             unit.save_connector_state(msgspec.structs.replace(held, last_error=error, last_error_at=now))
-        return len(one.yields) if isinstance(one.verdict, Done) else 0
-
-
-def _delivery_of(work: Work) -> Delivery:
-    return work.job.delivery if isinstance(work.job, Fetch) else cast("Delivery", work.job)
+        return journalled
 
 
 def report_body(report: Report, *, read_at: float, pulled: bool) -> ReportIn:

@@ -1,38 +1,50 @@
-"""A lane: keeps as many works of one desk going as the connector allows, and lets no sick vendor touch another's lane."""
+"""A lane: keeps as many calls of one desk going as the connector allows, and lets no sick vendor touch another's lane."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
+from functools import partial
+from random import Random
+from typing import Literal, assert_never
 
 from esplanade.clock import Clock
+from esplanade.config.model import Retry
 from esplanade.context import Log
 from esplanade.errors import StoreError
-from esplanade.store.port import Store
+from esplanade.records import Place
+from esplanade.store.port import Store, Unit
 
+from . import backoff
 from .breaker import Breaker
-from .desk import Desk, Finished, Round, Work
-from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict
+from .desk import Answer, Desk, Finished, Visit, Work
+from .pace import Pacer
+from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait
+from .window import Page, Window
 
 STORE_RETRY_S = 1.0
 LAST_WORD_S = 0.5
 """How long calls that are given up when the hub stops may take to notice."""
 LINGER_S = 0.002
 """How long a busy lane waits for more calls to end, so that one visit to the store serves several."""
+BATCH_LINGER_S = 0.004
+"""How long a lane waits for a batch to fill."""
 GRACE_SWEEPS = 2
 """How many sweeps a cancelled call may take to end before its place is given away."""
+URGENT = 0
+
+Taken = list[tuple[int, Place]]
 
 
 class _Call:
     __slots__ = ("began_at", "began_mono", "overdue_for", "task", "work")
 
-    def __init__(self, work: Work, task: asyncio.Task[None], began_at: float, began_mono: float) -> None:
+    def __init__(self, work: list[Work], began_at: float, began_mono: float) -> None:
         self.work = work
-        self.task = task
         self.began_at = began_at
         self.began_mono = began_mono
         self.overdue_for = 0
+        self.task: asyncio.Task[None] | None = None
 
 
 class Lane:
@@ -45,9 +57,12 @@ class Lane:
         *,
         clock: Clock,
         log: Log,
+        pacer: Pacer,
         concurrency: int,
         timeout_s: float,
         breaker: Breaker,
+        retry: Retry,
+        rng: Random,
         on_pause: Callable[[Pause], None],
         on_journalled: Callable[[int], None],
         alert: Callable[[str, str], None],
@@ -61,24 +76,40 @@ class Lane:
         self._store = store
         self._clock = clock
         self._log = log
+        self._pacer = pacer
         self._concurrency = concurrency
         self._timeout_s = timeout_s
+        self._retry = retry
+        self._rng = rng
         self._on_pause = on_pause
         self._on_journalled = on_journalled
         self._alert = alert
-        self._calls: dict[int, _Call] = {}
+        self._window = Window()
+        self._calls: set[_Call] = set()
         self._finished: list[Finished] = []
         self._woken = asyncio.Event()
         self._quiet = asyncio.Event()
         self._drained = asyncio.Event()
-        self._due = True
-        self._next_due_at: float | None = None
+        self._waits = 0
+        """How often in a row the vendor asked for patience."""
+        self._waits_until = 0.0
         self._draining = False
         self._ailing = False
 
+    # What the hub says.
+
+    def offer(self, places: Sequence[Place] | None) -> None:
+        """Work stands there now; None: anything may have changed."""
+        if places is None:
+            self._window.rescan()
+        else:
+            now = self._clock.time()
+            for place in places:
+                self._window.offer(self._desk.key(place), place, now)
+        self.wake()
+
     def wake(self) -> None:
-        """There may be work that is due."""
-        self._due = True
+        """There may be something to do."""
         self._quiet.clear()
         self._woken.set()
 
@@ -87,14 +118,48 @@ class Lane:
         self.wake()
         await self._quiet.wait()
 
+    async def drain(self) -> None:
+        """Start nothing more and return once everything under way is settled."""
+        self._draining = True
+        self._woken.set()
+        await self._drained.wait()
+
+    async def abandon(self) -> None:
+        """Cancel what did not end in time; the next start finds it claimed."""
+        tasks = [call.task for call in self._calls if call.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=LAST_WORD_S)
+
+    def sweep(self) -> None:
+        """Cancel calls that take too long; give up on those that do not end even then."""
+        now = self._clock.monotonic()
+        for call in list(self._calls):
+            if now - call.began_mono <= self._timeout_s:
+                continue
+            call.overdue_for += 1
+            if call.overdue_for <= GRACE_SWEEPS:
+                assert call.task is not None
+                call.task.cancel()
+                continue
+            self._log.error("hook_does_not_end", lane=self.name, delivery=call.work[0].delivery.id)
+            self._end(call, self._desk.overdue(call.work))
+
+    @property
+    def health(self) -> Literal["closed", "open", "half-open"]:
+        """The breaker's state now."""
+        return self.breaker.state(self._clock.time())
+
+    # The lane's own task.
+
     async def run(self) -> None:
         """Work until cancelled."""
         recovered = await self._store.run(lambda unit: self._desk.recover(unit, self._clock.time()))
         if recovered:
             self._log.warning("recovered", lane=self.name, deliveries=recovered)
         while True:
-            if self._is_busy():
-                await asyncio.sleep(LINGER_S)
+            await self._linger()
             self._woken.clear()
             try:
                 await self._visit()
@@ -111,66 +176,91 @@ class Lane:
             if not self._woken.is_set():
                 await self._rest()
 
-    def _is_busy(self) -> bool:
-        """Whether more than half of the places are taken and only few calls have ended since the last visit."""
-        return len(self._calls) * 2 > self._concurrency and len(self._finished) * 4 < self._concurrency
-
-    async def drain(self) -> None:
-        """Start nothing more and return once everything under way is settled."""
-        self._draining = True
-        self._woken.set()
-        await self._drained.wait()
-
-    async def abandon(self) -> None:
-        """Cancel what did not end in time; the next start finds it claimed."""
-        tasks = [call.task for call in self._calls.values()]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=LAST_WORD_S)
-
-    def sweep(self) -> None:
-        """Cancel calls that take too long; give up on those that do not end even then."""
-        now = self._clock.monotonic()
-        for key, call in list(self._calls.items()):
-            if now - call.began_mono <= self._timeout_s:
-                continue
-            call.overdue_for += 1
-            if call.overdue_for <= GRACE_SWEEPS:
-                call.task.cancel()
-                continue
-            self._log.error("hook_does_not_end", lane=self.name, delivery=call.work.delivery)
-            self._calls.pop(key)
-            self._end(call, self._desk.overdue(call.work), [])
+    async def _linger(self) -> None:
+        """Wait a moment where that makes one visit, or one call, out of several."""
+        if self._window.holds(URGENT) or self._draining:
+            return
+        calls, ended = len(self._calls), len(self._finished)
+        if self._desk.at_once > 1:
+            if calls < self._concurrency and 0 < len(self._window) < self._desk.at_once:
+                await asyncio.sleep(BATCH_LINGER_S)
+        elif calls * 2 > self._concurrency and ended * 4 < self._concurrency:
+            await asyncio.sleep(LINGER_S)
 
     async def _visit(self) -> None:
-        """One transaction: settle what ended, claim what there is room for."""
+        """One transaction: settle what ended, claim what there is room for, read more of what waits."""
         now = self._clock.time()
         finished, self._finished = self._finished, []
-        want = self._room(now) if self._due or self._is_time(now) else 0
-        if not finished and not want:
+        room = self._room(now)
+        pages = self._window.pages(now) if room else []
+        taken = self._window.take(room * self._desk.at_once)
+        if not (finished or taken or pages):
             return
-        if want:
-            self._due = False  # before the visit: a wake during it is not lost
-        busy = set(self._calls)
+        durable = any(place.urgency <= 1 for _, place in taken)  # a trigger's claim must reach the disk
+        ask = partial(self._ask, finished=finished, taken=taken, room=room, pages=pages, now=now)
         try:
-            round_ = await self._store.run(
-                lambda unit: self._desk.round(unit, finished, want, busy, now), durable=False
-            )
-        except Exception:
+            try:
+                visit, read = await self._store.run(partial(ask, careful=False), durable=durable)
+            except StoreError:
+                raise
+            except Exception as problem:  # noqa: BLE001 - a bug of the hub in one of them must not keep the others
+                self._log.error("lane_failed", lane=self.name, error=type(problem).__name__)
+                visit, read = await self._store.run(partial(ask, careful=True), durable=durable)
+        except BaseException:
             self._finished[:0] = finished
-            self._due = True
+            self._window.give_back(taken, now)
             raise
-        if round_.barrier:
+        if visit.barrier and not durable:
             await self._reach_the_disk()
+        for page, places, later in read:
+            self._window.loaded(page, [(self._desk.key(place), place) for place in places], later, now)
+        if pages:
+            self._woken.set()
+        self._heed(visit, finished, taken, now)
+
+    def _ask(
+        self,
+        unit: Unit,
+        *,
+        finished: list[Finished],
+        taken: Taken,
+        room: int,
+        pages: list[Page],
+        now: float,
+        careful: bool,
+    ) -> tuple[Visit, list[tuple[Page, list[Place], float | None]]]:
+        """On the writer."""
+        visit = self._desk.visit(unit, finished, taken, room, now, careful=careful)
+        read = [
+            (
+                page,
+                unit.places(self.name, page.urgency, page.after, page.until, page.limit),
+                unit.next_due_at(self.name, page.urgency, page.until),
+            )
+            for page in pages
+        ]
+        return visit, read
+
+    def _heed(self, visit: Visit, finished: list[Finished], taken: Taken, now: float) -> None:
+        claimed = {work.key for work in visit.work}
         for one in finished:
-            self._after(one)
-        for key, message in round_.alerts.items():
-            self._alert(key, message)
+            self._after(one, now)
+            if one.work.key not in claimed:
+                self._window.done(one.work.key, now)
+        for key, _ in taken:
+            if key not in claimed:
+                self._window.done(key, now)
+        for key, place in visit.returned:
+            self._window.offer(key, place, now)
         self.done += len(finished)
-        if round_.journalled:
-            self._on_journalled(round_.journalled)
-        self._start(round_, want)
+        for about, message in visit.alerts.items():
+            self._alert(about, message)
+        if visit.journalled:
+            self._on_journalled(visit.journalled)
+        if finished or len(claimed) < len(taken):
+            self._woken.set()  # there is room for more
+        for call in self._desk.calls(visit.work):
+            self._start(call)
 
     async def _reach_the_disk(self) -> None:
         while True:
@@ -180,90 +270,111 @@ class Lane:
                 self._log.error("lane_store_failed", lane=self.name, error=str(problem))
                 await self._clock.sleep(STORE_RETRY_S)
 
-    def _start(self, round_: Round, want: int) -> None:
-        if want:
-            self._due = self._due or round_.more
-            blocked = round_.next_due_at is not None and round_.next_due_at <= self._clock.time()
-            # what is due and was not claimed waits for a call under way, whose end looks again
-            self._next_due_at = None if blocked else round_.next_due_at
-        elif round_.next_due_at is not None:
-            self._next_due_at = min(round_.next_due_at, self._next_due_at or round_.next_due_at)
-        loop = asyncio.get_running_loop()
-        for work in round_.work:
-            self.breaker.started(self._clock.time())
-            call = _Call(work, loop.create_task(self._do(work)), self._clock.time(), self._clock.monotonic())
-            self._calls[work.key] = call
+    # Calls.
 
-    async def _do(self, work: Work) -> None:
-        verdict: Verdict
+    def _start(self, work: list[Work]) -> None:
+        self.breaker.started(self._clock.time())
+        self._pacer.reserve()
+        call = _Call(work, self._clock.time(), self._clock.monotonic())
+        self._calls.add(call)
+        call.task = asyncio.get_running_loop().create_task(self._do(call))
+
+    async def _do(self, call: _Call) -> None:
+        turn = self._pacer.begin()
         try:
-            verdict, yields = await self._desk.do(work)
+            answers = await self._desk.do(call.work)
         except asyncio.CancelledError:
-            call = self._calls.get(work.key)
-            if call is None or not call.overdue_for:
+            if not call.overdue_for:
                 raise
-            verdict, yields = self._desk.overdue(work), []
-        call = self._calls.get(work.key)
-        if call is not None and call.work is work:
-            self._calls.pop(work.key)
-            self._end(call, verdict, yields)
+            answers = self._desk.overdue(call.work)
+        finally:
+            self._pacer.end(turn)
+        self._end(call, answers)
 
-    def _end(self, call: _Call, verdict: Verdict, yields: list[object]) -> None:
-        self._feel(verdict)
+    def _end(self, call: _Call, answers: Sequence[Answer]) -> None:
+        if call not in self._calls:  # it was given up before
+            return
+        self._calls.discard(call)
+        self._feel([answer.verdict for answer in answers])
         took_s = self._clock.monotonic() - call.began_mono
-        self._finished.append(
-            Finished(work=call.work, verdict=verdict, began_at=call.began_at, took_s=took_s, yields=yields)
-        )
+        for work, answer in zip(call.work, answers, strict=True):
+            self._finished.append(Finished(work=work, answer=answer, began_at=call.began_at, took_s=took_s))
         self._woken.set()
 
-    def _feel(self, verdict: Verdict) -> None:
-        """What a verdict says about the vendor counts at once, before anything more is claimed."""
-        match verdict:
-            case RetryAt(told_to_wait=True):
-                self.breaker.succeeded()
-            case RetryAt(error=error) | Park(error=error) | Reject(reason="gave-up", error=error):
-                self.breaker.failed(self._clock.time())
-                self._ails(error)
-            case Done() | Reject():
-                self.breaker.succeeded()
-                self._recovered()
-            case Pause():
-                self.breaker.succeeded()
-                self.paused = True
-
-    def _after(self, one: Finished) -> None:
-        """The log, and the pause, that follow from a verdict once it is on disk."""
+    def _feel(self, verdicts: Sequence[Verdict]) -> None:
+        """What a call says about the vendor counts at once, before anything more is claimed. A call counts once."""
         now = self._clock.time()
-        self._due = True
-        fields = {"lane": self.name, "delivery": one.work.delivery, "took_ms": round(one.took_s * 1000, 1)}
-        match one.verdict:
+        ailment = None
+        for verdict in verdicts:
+            match verdict:
+                case RetryAt(error=error) | Park(error=error) | Reject(reason="gave-up", error=error):
+                    ailment = ailment or error
+                case Done() | Reject():
+                    self._waits = 0
+                    self.breaker.succeeded()
+                    self._recovered()
+                    return
+                case Wait(at=at):
+                    self.breaker.succeeded()
+                    self._wait(at, now)
+                    return
+                case Pause():
+                    self.breaker.succeeded()
+                    self.paused = True
+                    return
+                case _:
+                    assert_never(verdict)
+        if ailment is not None:
+            self.breaker.failed(now)
+            self._ails(ailment, now)
+
+    def _wait(self, until: float | None, now: float) -> None:
+        """Start nothing before the time that the vendor names; where it names none, wait longer each time in a row."""
+        if until is None:
+            if now < self._waits_until:
+                return  # calls that were under way together were refused together
+            self._waits += 1
+            until = now + max(backoff.delay(self._waits, self._retry, self._rng), float(self._retry.base) / 2)
+        self._waits_until = max(self._waits_until, until)
+
+    def _after(self, one: Finished, now: float) -> None:
+        """The log, and the pause, that follow from a verdict once it is on disk."""
+        delivery, took_ms = one.work.delivery.id, round(one.took_s * 1000, 1)
+        match one.answer.verdict:
             case Done(outcome=outcome):
-                self._log.debug("delivered", outcome=outcome.status, **fields)
+                self._log.debug("delivered", lane=self.name, delivery=delivery, took_ms=took_ms, outcome=outcome.status)
             case RetryAt(at=at, error=error):
-                self._next_due_at = min(at, self._next_due_at or at)
-                self._log.debug("retried", error=error, retry_in_s=round(at - now, 3), **fields)
+                wait = round(at - now, 3)
+                self._log.debug(
+                    "retried", lane=self.name, delivery=delivery, took_ms=took_ms, error=error, retry_in_s=wait
+                )
+            case Wait(error=error):
+                self._log.debug("waits", lane=self.name, delivery=delivery, took_ms=took_ms, error=error)
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
-                self._log.warning("not_delivered", reason=reason, error=error, **fields)
-            case Pause():
+                self._log.warning(
+                    "not_delivered", lane=self.name, delivery=delivery, took_ms=took_ms, reason=reason, error=error
+                )
+            case Pause() as pause:
                 self.paused = True
-                self._on_pause(one.verdict)
+                self._on_pause(pause)
+
+    # When to do what.
 
     def _room(self, now: float) -> int:
-        if self.paused or self._draining:
+        """How many calls may start now."""
+        if self.paused or self._draining or now < self._waits_until:
             return 0
-        return self.breaker.allows(now, max(self._concurrency - len(self._calls), 0))
-
-    def _is_time(self, now: float) -> bool:
-        return self._next_due_at is not None and self._next_due_at <= now
+        free = min(max(self._concurrency - len(self._calls), 0), self._pacer.free())
+        return self.breaker.allows(now, free)
 
     async def _rest(self) -> None:
-        """Wait for a wake, for the next due moment, or for the breaker."""
+        """Wait for a wake, for the next due moment, for the breaker, or for the vendor's patience."""
         if self._finished:
             return
-        idle = not self._due and not self._is_time(self._clock.time())
-        if not self._calls and (idle or self.paused or self._draining):
+        now = self._clock.time()
+        if not self._calls and (self.paused or self._draining or not self._window.is_due(now)):
             self._quiet.set()
-        until = self._alarm()
+        until = self._alarm(now)
         if until is None:
             await self._woken.wait()
             return
@@ -275,20 +386,22 @@ class Lane:
             alarm.cancel()
             woken.cancel()
 
-    def _alarm(self) -> float | None:
+    def _alarm(self, now: float) -> float | None:
         """The moment at which there may be something to do without a wake."""
-        if self.paused or self._draining:
-            return None
-        now = self._clock.time()
-        reopens = self.breaker.reopens_at()
-        if reopens is not None and reopens > now:
-            return reopens if self._due or self._next_due_at is not None else None
-        if len(self._calls) >= self._concurrency or self._room(now) == 0:
+        if self.paused or self._draining or len(self._calls) >= self._concurrency:
             return None  # a call that ends wakes the lane
-        return now if self._due else self._next_due_at
+        next_due_at = self._window.next_due_at()
+        at = now if self._window.is_due(now) else next_due_at
+        if at is None:
+            return None
+        at = max(at, self._waits_until, self.breaker.reopens_at() or 0.0)
+        if at <= now and self._room(now) == 0:  # the pace leaves no room, or a probe is under way
+            wait_s = self._pacer.next_free_s()
+            return None if wait_s is None else now + wait_s
+        return at
 
-    def _ails(self, error: str) -> None:
-        if not self._ailing and self.breaker.state(self._clock.time()) != "closed":
+    def _ails(self, error: str, now: float) -> None:
+        if not self._ailing and self.breaker.state(now) != "closed":
             self._ailing = True
             self._log.warning("vendor_unavailable", lane=self.name, error=error)
 
@@ -296,8 +409,3 @@ class Lane:
         if self._ailing:
             self._ailing = False
             self._log.info("vendor_available", lane=self.name)
-
-    @property
-    def health(self) -> Literal["closed", "open", "half-open"]:
-        """The breaker's state now."""
-        return self.breaker.state(self._clock.time())

@@ -1,23 +1,24 @@
-"""Outbound work: from due deliveries to a plugin's hook, and from its outcome to the base."""
+"""Outbound work: from due deliveries to a plugin's hooks, and from its outcomes to the base."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
 from random import Random
-from typing import Any, Literal, cast
+from typing import cast
 
 import msgspec
 from msgspec.structs import replace
 
 from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig
-from esplanade.context import Context
-from esplanade.errors import OutcomeUnknown, PluginError
+from esplanade.connector import TriggerRepeat
+from esplanade.errors import OutcomeUnknown
 from esplanade.ingest.changes import LIVE, work
 from esplanade.ingest.retire import chain_of, former_ref, move_on
 from esplanade.ingest.world import World
-from esplanade.model import Outcome
-from esplanade.records import Contact, Delivery, Person, Remote
+from esplanade.records import Contact, Delivery, Person, Place, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import contacts, mapping, merge
 from esplanade.sync.guard import admit, limit
@@ -25,15 +26,15 @@ from esplanade.sync.identity import address_key
 from esplanade.sync.plan import Plan, Send, Skip, TriggerBody, plan, sent_values
 from esplanade.sync.retirement import plan_retirement
 
-from .desk import Finished, Round, Work
+from .desk import Answer, Finished, Visit, Work
+from .dispatch import Dispatch, Result
 from .settle import Settlement
 from .verdict import Verdict, judge
 
 _trigger = msgspec.msgpack.Decoder(TriggerBody).decode
-_encode = msgspec.msgpack.Encoder().encode
-_outcome = msgspec.msgpack.Decoder(Outcome).decode
 
-Hook = Callable[[Any, Context], Awaitable[Any]]
+BUDGET_S = 0.004
+"""How long one visit may go on claiming while others wait for the writer."""
 
 
 class OutboundDesk:
@@ -42,87 +43,155 @@ class OutboundDesk:
     def __init__(
         self,
         connector: ConnectorConfig,
+        dispatch: Dispatch,
         *,
         world: Callable[[], World],
-        hooks: dict[str, Hook],
-        ctx: Context,
         clock: Clock,
-        repeat: Literal["safe", "never"],
+        repeat: TriggerRepeat,
         rng: Random,
+        doubtful_before: float = 0.0,
     ) -> None:
         self.lane = connector.name
         self.connector = connector
+        self.at_once = max(dispatch.at_once(kind) for kind in ("profile", "consent", "trigger"))
+        self._dispatch = dispatch
         self._world = world
-        self._hooks = hooks
-        self._ctx = ctx
         self._clock = clock
         self._repeat = repeat
         self._rng = rng
+        self._doubtful_before = doubtful_before
         self._settlement = Settlement(connector)
         self._alerts: dict[str, str] = {}
+
+    def key(self, place: Place) -> int:
+        return place.person or 0
 
     # On the writer.
 
     def recover(self, unit: Unit, now: float) -> int:
         claimed = unit.in_flight(self.lane)
         for delivery in claimed:
+            error = "the hub stopped while this was being sent"
             if delivery.kind == "trigger" and self._repeat == "never":
-                delivery.state, delivery.reason = "parked", "outcome-unknown"
-                delivery.last_error = "the hub stopped while this was being sent"
-                told = self._settlement.note(
-                    delivery, now, "failed", reason="outcome-unknown", detail=delivery.last_error
-                )
+                delivery.state, delivery.reason, delivery.last_error = "parked", "outcome-unknown", error
+                told = self._settlement.note(delivery, now, "failed", reason="outcome-unknown", detail=error)
                 unit.note(told)
             else:
                 delivery.state, delivery.due_at = "pending", now
+                if delivery.kind == "trigger":
+                    delivery.unsure = True
+                    delivery.due_at += self.connector.timeout if self._repeat == "check" else 0.0
                 self._settlement.lose_base(unit, delivery)
             unit.save_delivery(delivery)
         return len(claimed)
 
-    def round(self, unit: Unit, finished: list[Finished], want: int, busy: set[int], now: float) -> Round:
+    def visit(
+        self,
+        unit: Unit,
+        finished: Sequence[Finished],
+        taken: Sequence[tuple[int, Place]],
+        room: int,
+        now: float,
+        *,
+        careful: bool,
+    ) -> Visit:
+        people = {one.work.key for one in finished} | {key for key, _ in taken}
+        unit.expect(people=people, lanes=(self.lane,))
         self._alerts = {}
-        for one in finished:
-            self._settlement.settle(unit, one, now)
-        work: list[Work] = []
-        more = False
-        taken = set(busy)
-        if want:
-            due = unit.due(self.lane, now, want * 2, busy)
-            more = len(due) == want * 2
-            for delivery in due:
-                if len(work) == want:
-                    more = True
-                    break
-                person = delivery.person or 0
-                if person in taken:
-                    continue
-                taken.add(person)
-                head = self._head(unit, delivery, now)
-                if head is None:
-                    continue
-                claimed = self._claim(unit, head, now)
-                if claimed is not None:
-                    work.append(claimed)
-                else:
-                    more = True
-        return Round(
-            work=work,
-            more=more,
-            next_due_at=unit.next_due_at(self.lane) if not more else now,
-            barrier=any(claimed.job[1].kind == "trigger" for claimed in work),
-            alerts=self._alerts,
-        )
+        visit, seats = Visit(), _Seats(self._dispatch, room)
+        if careful:
+            self._carefully(unit, finished, taken, seats, visit, now)
+        else:
+            settled = self._settle_all(unit, finished, now)
+            people.update(settled)
+            self._claim_all(unit, self._in_turn(unit, settled, taken, now), seats, visit, now)
+        for person in people - {one.key for one in visit.work}:
+            unit.remind(self.lane, person)
+        visit.alerts = self._alerts
+        visit.barrier = any(one.delivery.kind == "trigger" for one in visit.work)
+        return visit
 
-    def _head(self, unit: Unit, delivery: Delivery, now: float) -> Delivery | None:
-        """What goes first for the person of a due delivery: an opt-out at once, else the oldest."""
-        waiting = unit.waiting(self.lane, delivery.person or 0)
+    def _settle_all(self, unit: Unit, finished: Sequence[Finished], now: float) -> set[int]:
+        """Whose they were: somebody else's, when two people turned out to be one meanwhile."""
+        settled = (self._settlement.settle(unit, one, now) for one in finished)
+        return {person for person in settled if person is not None}
+
+    def _in_turn(
+        self, unit: Unit, settled: set[int], taken: Sequence[tuple[int, Place]], now: float
+    ) -> Sequence[tuple[int, Place]]:
+        """Those who were taken, and those with whom a call has just ended and who have more that is due, in their order."""
+        again = [(person, place) for person in settled if (place := self._next_place(unit, person, now)) is not None]
+        return sorted([*again, *taken], key=_by_place) if again else taken
+
+    def _next_place(self, unit: Unit, person: int, now: float) -> Place | None:
+        places = [
+            Place(each.urgency, each.due_at, each.id, person)
+            for each in unit.waiting(self.lane, person)
+            if each.state == "pending" and each.due_at <= now
+        ]
+        return min(places, default=None)
+
+    def _claim_all(
+        self, unit: Unit, taken: Sequence[tuple[int, Place]], seats: _Seats, visit: Visit, now: float
+    ) -> None:
+        until = time.monotonic() + BUDGET_S
+        for at, (person, place) in enumerate(taken):
+            if at and time.monotonic() > until:
+                visit.returned += taken[at:]
+                return
+            claimed = self._claim_next(unit, person, seats, now)
+            if isinstance(claimed, Work):
+                visit.work.append(claimed)
+            elif claimed is not None:
+                visit.returned.append((person, place))
+
+    def _carefully(
+        self,
+        unit: Unit,
+        finished: Sequence[Finished],
+        taken: Sequence[tuple[int, Place]],
+        seats: _Seats,
+        visit: Visit,
+        now: float,
+    ) -> None:
+        """One by one, each undone alone: one of them raises, and the others shall not suffer for it."""
+        for one in finished:
+            problem = unit.attempt(partial(self._settle_all, unit, [one], now))
+            if problem is not None:
+                self._set_aside(unit, unit.delivery(one.work.delivery.id), problem, now)
+        for person, place in taken:
+            alone = Visit()
+            problem = unit.attempt(partial(self._claim_all, unit, [(person, place)], seats, alone, now))
+            if problem is not None:
+                self._set_aside(unit, self._head(unit, person, now), problem, now)
+                continue
+            visit.work += alone.work
+            visit.returned += alone.returned
+
+    def _claim_next(self, unit: Unit, person: int, seats: _Seats, now: float) -> Work | _NoSeat | None:
+        """What goes first for a person; what needs no call is done with on the way. None: nothing, now."""
+        while True:
+            delivery = self._head(unit, person, now)
+            if delivery is None:
+                return None
+            if not seats.has(delivery):
+                return NO_SEAT
+            claimed = self._claim(unit, delivery, now)
+            if claimed is not None:
+                seats.take(delivery)
+                return claimed
+
+    def _head(self, unit: Unit, person: int, now: float) -> Delivery | None:
+        """What goes first for a person: an opt-out at once, else the oldest."""
+        waiting = unit.waiting(self.lane, person)
         if any(other.state == "in_flight" for other in waiting):
             return None  # under another number too, when two people turned out to be one meanwhile
-        if delivery.urgency == 0:
-            return delivery
+        opt_out = next((each for each in waiting if each.urgency == 0 and each.due_at <= now), None)
+        if opt_out is not None or not waiting:
+            return opt_out
         head = waiting[0]
         if head.due_at > now:
-            unit.hold_back(self.lane, delivery.person or 0, head.due_at, head.id)
+            unit.hold_back(self.lane, person, head.due_at, head.id)
             return None
         return head
 
@@ -149,28 +218,31 @@ class OutboundDesk:
                 unit.enqueue_state(work(self.lane, "profile", person, "", LIVE, chain_of(delivery, now)))
             decided = plan_retirement(delivery, person, contact, self.connector, address_change=traits.address_change)
         else:
+            if remote is not None and delivery.first_at <= self._doubtful_before:
+                remote.unknown = True  # the power may have taken what an earlier process knew
             decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)
             staying = self._staying(unit, delivery, remote, decided, now)
             if staying:
                 decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, staying=staying)
         if isinstance(decided, Skip):
-            self._settlement.finish(
-                unit, delivery, now, outcome="expired" if decided.reason == "expired" else "unchanged"
-            )
+            outcome = "expired" if decided.reason == "expired" else "unchanged"
+            self._settlement.finish(unit, delivery, now, outcome=outcome)
             unit.note(self._settlement.note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
             return None
         remote = remote or Remote(person=person.id, connector=self.lane)
         window = world.hub.echo_window
-        for key, value in sent_values(decided).items():
-            merge.remember_sent(remote, key, value, now, window)
+        merge.remember_sent(remote, sent_values(decided), now, window)
         if contact is not None and decided.consent is not None:
             contact.told[decided.consent[0]] = now
         remote.root, remote.hops = delivery.root, delivery.hops
         unit.save_remote(remote)
-        delivery.state = "in_flight"
-        delivery.attempts += 1
-        unit.save_delivery(delivery)
-        return Work(delivery=delivery.id, rev=delivery.rev, key=person.id, job=(decided, delivery))
+        unit.claim(delivery)
+        return Work(delivery=delivery, key=person.id, job=decided)
+
+    def _set_aside(self, unit: Unit, delivery: Delivery | None, problem: Exception, now: float) -> None:
+        if delivery is not None:
+            error = f"the hub could not work out what to do with this: {type(problem).__name__}"
+            self._settlement.set_aside(unit, delivery, error, now)
 
     def _is_anothers(self, unit: Unit, contact: Contact, person: Person, purpose: str) -> bool:
         """Whether the address of a former contact is by now that of somebody else, who is to have what it would lose."""
@@ -213,42 +285,80 @@ class OutboundDesk:
 
     # On the event loop.
 
-    async def do(self, work: Work) -> tuple[Verdict, list[Any]]:
-        send, delivery = cast("tuple[Send, Delivery]", work.job)
-        result: Outcome | Exception
-        try:
-            result = await self._call(delivery.kind, send.event)
-        except Exception as problem:  # noqa: BLE001 - whatever a plugin raises becomes a verdict
-            result = problem
-        except SystemExit:  # asyncio would let it end the hub
-            result = PluginError("the plugin raised SystemExit")
-        return self._judge(result, delivery), []
+    def calls(self, work: Sequence[Work]) -> list[list[Work]]:
+        grouped: dict[tuple[str, bool], list[list[Work]]] = {}
+        for one in work:
+            kind = one.delivery.kind
+            calls = grouped.setdefault((kind, one.delivery.urgency == 0), [[]])
+            if len(calls[-1]) == self._dispatch.at_once(kind):
+                calls.append([])
+            calls[-1].append(one)
+        return [call for calls in grouped.values() for call in calls]
 
-    def overdue(self, work: Work) -> Verdict:
-        _, delivery = cast("tuple[Send, Delivery]", work.job)
-        return self._judge(OutcomeUnknown(f"no answer from the plugin within {self.connector.timeout:g} s"), delivery)
+    async def do(self, call: Sequence[Work]) -> list[Answer]:
+        kind = call[0].delivery.kind
+        known: dict[int, Result] = {}
+        if kind == "trigger" and self._repeat == "check":
+            for one in call:
+                found = await self._dispatch.look_up(_send(one).event) if one.delivery.unsure else None
+                if found is not None:
+                    known[one.delivery.id] = found
+        rest = [one for one in call if one.delivery.id not in known]
+        results = await self._dispatch.call(kind, [_send(one).event for one in rest]) if rest else []
+        known.update({one.delivery.id: result for one, result in zip(rest, results, strict=True)})
+        return [Answer(verdict=self._judge(known[one.delivery.id], one.delivery)) for one in call]
 
-    async def _call(self, kind: str, event: Any) -> Outcome:
-        hook = self._hooks.get(f"on_{kind}")
-        if hook is not None:
-            result = await hook(event, self._ctx)
-        else:
-            answers = await self._hooks[f"on_{kind}_batch"]([event], self._ctx)
-            if not isinstance(answers, list) or len(answers) != 1:
-                raise PluginError(f"on_{kind}_batch must return a list with one outcome per event")
-            result = answers[0]
-            if isinstance(result, Exception):
-                raise result
-        if not isinstance(result, Outcome):
-            raise PluginError(f"on_{kind} must return an Outcome, not {type(result).__name__}")
-        try:  # what is no Outcome in its parts could be written into the base, and never be read again
-            return _outcome(_encode(result))
-        except (msgspec.MsgspecError, TypeError, OverflowError) as problem:
-            raise PluginError(f"on_{kind} returned an Outcome that is none: {problem}") from None
+    def overdue(self, call: Sequence[Work]) -> list[Answer]:
+        late = OutcomeUnknown(f"no answer from the plugin within {self.connector.timeout:g} s")
+        return [Answer(verdict=self._judge(late, one.delivery)) for one in call]
 
-    def _judge(self, result: Outcome | Exception, delivery: Delivery) -> Verdict:
-        now = self._clock.time()
-        return judge(result, delivery, now=now, retry=self.connector.retry, rng=self._rng, repeat=self._repeat)
+    def _judge(self, result: Result, delivery: Delivery) -> Verdict:
+        return judge(
+            result,
+            delivery,
+            now=self._clock.time(),
+            retry=self.connector.retry,
+            rng=self._rng,
+            repeat=self._repeat,
+            look_up_after_s=self.connector.timeout,
+        )
+
+
+class _NoSeat:
+    """The calls that may start now are full."""
+
+
+NO_SEAT = _NoSeat()
+
+
+class _Seats:
+    """How much of each kind still fits into the calls that may start now. Opt-outs share no call with anything else."""
+
+    def __init__(self, dispatch: Dispatch, calls: int) -> None:
+        self._dispatch = dispatch
+        self._calls = calls
+        self._free: dict[tuple[str, bool], int] = {}
+
+    def has(self, delivery: Delivery) -> bool:
+        """Whether there is room for one more of this kind."""
+        return self._calls > 0 or self._free.get((delivery.kind, delivery.urgency == 0), 0) > 0
+
+    def take(self, delivery: Delivery) -> None:
+        """One more is claimed."""
+        group = (delivery.kind, delivery.urgency == 0)
+        free = self._free.get(group, 0)
+        if not free:
+            self._calls -= 1
+            free = self._dispatch.at_once(delivery.kind)
+        self._free[group] = free - 1
+
+
+def _by_place(one: tuple[int, Place]) -> Place:
+    return one[1]
+
+
+def _send(work: Work) -> Send:
+    return cast("Send", work.job)
 
 
 def _was_sent_away(remote: Remote | None, audience: str) -> bool:

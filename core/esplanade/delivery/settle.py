@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from typing import Literal, assert_never, cast
 
 import msgspec
 
@@ -16,8 +16,8 @@ from esplanade.store.port import Unit
 from esplanade.sync import contacts
 from esplanade.sync.plan import Send
 
-from .desk import Finished
-from .verdict import Done, Park, Pause, Reject, RetryAt
+from .desk import Finished, Work
+from .verdict import Done, Park, Pause, Reject, RetryAt, Wait
 
 
 class Settlement:
@@ -27,52 +27,80 @@ class Settlement:
         self.lane = connector.name
         self._connector = connector
 
-    def settle(self, unit: Unit, one: Finished, now: float) -> None:
-        delivery = unit.delivery(one.work.delivery)
-        if delivery is None or delivery.state != "in_flight":
-            return
-        send, _ = cast("tuple[Send, Delivery]", one.work.job)
+    def settle(self, unit: Unit, one: Finished, now: float) -> int | None:
+        """Write down what came of one call; returns whose it was, None when it is gone, as after an erasure."""
+        delivery = self._claimed(unit, one.work)
+        if delivery is None:
+            return None
+        send = cast("Send", one.work.job)
+        rev = one.work.delivery.rev
         error: str | None = None
         label: str
-        match one.verdict:
+        match one.answer.verdict:
             case Done(outcome=outcome):
-                self._acknowledge(unit, delivery, send, outcome, now)
-                # what follows from the answer may be the same work again
-                delivery = unit.delivery(delivery.id) or delivery
-                self._done(unit, delivery, one.work.rev, outcome, now)
+                if self._acknowledge(unit, delivery, send, outcome, now):
+                    delivery = self._claimed(unit, one.work) or delivery  # what follows may be the same work again
+                delivery.took_s = one.took_s
+                self._done(unit, delivery, rev, outcome, now)
                 label = outcome.status
-            case RetryAt(at=at, error=error, base_unknown=unknown):
+            case RetryAt(at=at, error=error, unknown=unknown):
                 label = "retried"
-                if delivery.urgency == 0 and delivery.rev != one.work.rev:
+                if delivery.urgency == 0 and delivery.rev != rev:
                     at = now  # an opt-out came in meanwhile, which waits only for the call that was under way
-                delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
+                delivery.unsure = delivery.unsure or unknown
                 if unknown:
                     self.lose_base(unit, delivery)
-                unit.save_delivery(delivery)
-                unit.hold_back(self.lane, delivery.person or 0, at, delivery.id)
+                self._again(unit, delivery, at, error)
                 unit.note(self.note(delivery, now, "failed", reason="retried", detail=error))
+            case Wait(at=at_, error=error):
+                label = "waits"
+                delivery.attempts -= 1
+                self._again(unit, delivery, now if at_ is None else at_, error)
+                unit.note(self.note(delivery, now, "failed", reason="quota", detail=error))
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
-                label = "rejected" if isinstance(one.verdict, Reject) else "parked"
-                delivery.state = "dead" if isinstance(one.verdict, Reject) else "parked"
+                label = "rejected" if isinstance(one.answer.verdict, Reject) else "parked"
+                delivery.state = "dead" if isinstance(one.answer.verdict, Reject) else "parked"
                 delivery.reason, delivery.last_error = reason, error
-                self._refused(unit, delivery, send, one.work.rev, now)
+                self._refused(unit, delivery, send, rev, now)
                 unit.note(self.note(delivery, now, "failed", reason=reason, detail=error))
             case Pause(state=state, error=error):
                 label = "paused"
-                delivery.state, delivery.due_at, delivery.last_error = "pending", now, error
                 delivery.attempts -= 1
-                unit.save_delivery(delivery)
+                self._again(unit, delivery, now, error)
                 unit.note(self.note(delivery, now, "failed", reason="paused", detail=error))
                 self._pause(unit, state, error, now)
-        attempt = Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error)
-        unit.add_attempt(attempt)
+            case _:
+                assert_never(one.answer.verdict)
         if error is not None:
+            detail = error if one.answer.detail is None else f"{error}\n{one.answer.detail}"
+            unit.add_attempt(
+                Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=detail)
+            )
             unit.save_connector_state(
                 msgspec.structs.replace(unit.connector_state(self.lane), last_error=error, last_error_at=now)
             )
+        return delivery.person
 
-    def _acknowledge(self, unit: Unit, delivery: Delivery, send: Send, outcome: Outcome, now: float) -> None:
-        """base := what was acknowledged."""
+    def set_aside(self, unit: Unit, delivery: Delivery, error: str, now: float) -> None:
+        """Keep work of which the hub itself cannot make anything, so that it holds up nobody."""
+        delivery.state, delivery.reason, delivery.last_error = "dead", "not-planned", error
+        unit.save_delivery(delivery)
+        unit.note(self.note(delivery, now, "failed", reason="not-planned", detail=error))
+        unit.release(self.lane, delivery.person or 0, now)
+
+    def _claimed(self, unit: Unit, work: Work) -> Delivery | None:
+        """The delivery of a call that has ended, as it is now; None when it is in hand no more."""
+        waiting = unit.waiting(self.lane, work.key)
+        found = next((each for each in waiting if each.id == work.delivery.id), None) or unit.delivery(work.delivery.id)
+        return found if found is not None and found.state == "in_flight" else None
+
+    def _again(self, unit: Unit, delivery: Delivery, at: float, error: str) -> None:
+        delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
+        unit.save_delivery(delivery)
+        unit.hold_back(self.lane, delivery.person or 0, at, delivery.id)
+
+    def _acknowledge(self, unit: Unit, delivery: Delivery, send: Send, outcome: Outcome, now: float) -> bool:
+        """base := what was acknowledged. Whether more must be told now."""
         person = unit.person(delivery.person or 0)
         assert person is not None
         remote = unit.remote(person.id, self.lane) or Remote(person=person.id, connector=self.lane)
@@ -83,14 +111,12 @@ class Settlement:
         known = list(remote.former)
         contact = self._other_contact(person, remote, send, outcome)
         if contact is None and send.former is not None and not contacts.is_own(remote, send.former):
-            return  # the hub has forgotten it meanwhile
+            return False  # the hub has forgotten it meanwhile
         if contact is not None:
             self._count(unit, contact.audiences, send)
             _hold(contact, send, held=held)
             unit.save_remote(remote)
-            if send.former is None:
-                retire(unit, person, self._connector, contact, chain)
-            return
+            return send.former is None and retire(unit, person, self._connector, contact, chain)
         left = _left_behind(remote, send, outcome) or next((one for one in remote.former if one not in known), None)
         remote.remote_id = outcome.remote_id or remote.remote_id
         if held and delivery.kind == "profile":
@@ -102,12 +128,12 @@ class Settlement:
             remote.fields.update(outcome.acknowledged)
         if send.consent is not None and (outcome.status != "unchanged" or outcome.reason != "no-consent"):
             _hold_consent(remote, send.email, *send.consent)
-        self._follow_up(unit, person, remote, send, left, chain, held=held)
+        return self._follow_up(unit, person, remote, send, left, chain, held=held)
 
     def _follow_up(
         self, unit: Unit, person: Person, remote: Remote, send: Send, left: Contact | None, chain: Chain, *, held: bool
-    ) -> None:
-        """What the vendor must be told next, once it has said which of its contacts the person is."""
+    ) -> bool:
+        """What the vendor must be told next, once it has said which of its contacts the person is; whether there is any."""
         moved_from = _moved_from(send) if held else None
         absorbed = left is None and contacts.forget(remote, moved_from, None)
         joined = contacts.take_back(remote, remote.email, remote.remote_id) and moved_from is not None
@@ -119,8 +145,10 @@ class Settlement:
         unit.save_remote(remote)
         if left is not None:
             retire(unit, person, self._connector, left, chain)
-        if left is not None or absorbed or joined:
-            tell_all(unit, person, self._connector, chain)
+        if left is None and not absorbed and not joined:
+            return False
+        tell_all(unit, person, self._connector, chain)
+        return True
 
     def _count(self, unit: Unit, owned: list[str], send: Send) -> None:
         """Keep count of the members whom the hub has put into each audience, for the guard."""

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 from msgspec import Struct
 
 from esplanade.config.model import Retry
+from esplanade.connector import TriggerRepeat
 from esplanade.errors import (
     AuthenticationError,
     DeliveryError,
@@ -33,12 +34,19 @@ class Done(Struct, frozen=True, kw_only=True):
 
 
 class RetryAt(Struct, frozen=True, kw_only=True):
-    """Try again then. ``base_unknown``: the call may have been acted on. ``told_to_wait``: by a vendor who is well."""
+    """Try again then. ``unknown``: the call may have been acted on, so that nobody knows what the vendor holds."""
 
     at: float
     error: str
-    base_unknown: bool = False
-    told_to_wait: bool = False
+    unknown: bool = False
+
+
+class Wait(Struct, frozen=True, kw_only=True):
+    """The vendor, or the connector's own pace, asks for patience: the lane waits until then, and nothing was tried."""
+
+    error: str
+    at: float | None = None
+    """None: nobody says how long; the lane waits longer each time."""
 
 
 class Reject(Struct, frozen=True, kw_only=True):
@@ -62,7 +70,7 @@ class Pause(Struct, frozen=True, kw_only=True):
     error: str
 
 
-Verdict: TypeAlias = Done | RetryAt | Reject | Park | Pause
+Verdict: TypeAlias = Done | RetryAt | Wait | Reject | Park | Pause
 
 
 def judge(
@@ -72,9 +80,13 @@ def judge(
     now: float,
     retry: Retry,
     rng: Random,
-    repeat: Literal["safe", "never"],
+    repeat: TriggerRepeat,
+    look_up_after_s: float = 0.0,
 ) -> Verdict:
-    """What follows for one delivery. ``repeat`` says whether a trigger whose outcome is unknown may be sent again."""
+    """What follows for one delivery. ``repeat`` says what may be done with a trigger whose outcome is unknown.
+
+    ``look_up_after_s``: how long to wait at least before the vendor is asked whether it has acted.
+    """
     if isinstance(result, Outcome):
         return Done(outcome=result)
     error = words(result)
@@ -87,6 +99,9 @@ def judge(
             return Reject(reason="egress-refused", error=error)
         case PermanentError():
             return Reject(reason="rejected", error=error)
+        case RateLimited():
+            asked_for = _asked_for(result)
+            return Wait(error=error, at=None if asked_for is None else now + backoff.granted(asked_for))
         case TemporaryError():
             unknown, asked_for = False, _asked_for(result)
         case OutcomeUnknown():
@@ -98,12 +113,9 @@ def judge(
     if backoff.is_spent(delivery.attempts, delivery.first_at, now, retry):
         return Reject(reason="gave-up", error=error)
     wait = backoff.delay(delivery.attempts, retry, rng, asked_for=asked_for)
-    return RetryAt(
-        at=now + wait,
-        error=error,
-        base_unknown=unknown and delivery.kind != "trigger",
-        told_to_wait=isinstance(result, RateLimited),
-    )
+    if unknown and delivery.kind == "trigger" and repeat == "check":
+        wait = max(wait, look_up_after_s)
+    return RetryAt(at=now + wait, error=error, unknown=unknown)
 
 
 def _asked_for(problem: DeliveryError) -> float | None:

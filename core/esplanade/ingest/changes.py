@@ -24,15 +24,6 @@ class Changes(Struct, kw_only=True):
         return bool(self.fields or self.audiences or self.consents or self.created or self.renamed)
 
 
-class Effects(Struct, kw_only=True):
-    """What folding an entry asks of the rest of the hub, once it is committed."""
-
-    lanes: set[str] = field(default_factory=set)
-    """The lanes that got work."""
-    alerts: dict[str, str] = field(default_factory=dict)
-    """What a human must hear of, by the key that says which ones are the same."""
-
-
 class Chain(Struct, frozen=True, kw_only=True):
     """The chain of events that a piece of work belongs to."""
 

@@ -10,7 +10,7 @@ from esplanade.sync.identity import normalise
 from esplanade.sync.plan import TriggerBody
 
 from . import base
-from .changes import Cause, Changes, Effects, cause_of, skip, skip_nobody
+from .changes import Cause, Changes, cause_of, skip, skip_nobody
 from .consents import Said, record_said
 from .fanout import fan_out, fan_out_trigger
 from .resolve import Identifiers, resolve
@@ -18,7 +18,7 @@ from .shapes import ConsentIn, HappeningIn, JournalledProfile, TriggerIn
 from .world import World
 
 
-def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile, effects: Effects) -> None:
+def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile) -> None:
     """Merge a profile into its person, newest value first, and tell whom it concerns."""
     cause, said_at = cause_of(entry, entry.at), _said_at(body.at, entry)
     named = Identifiers.of(body.email, body.id, body.previous_email)
@@ -45,10 +45,10 @@ def fold_profile(unit: Unit, world: World, entry: Entry, body: JournalledProfile
         )
         _record(unit, world, person, said, changes, cause)
     base.source_reports_profile(unit, world, person, body, cause)
-    _finish(unit, world, person, changes, cause, effects)
+    _finish(unit, world, person, changes, cause)
 
 
-def fold_consent(unit: Unit, world: World, entry: Entry, body: ConsentIn, effects: Effects) -> None:
+def fold_consent(unit: Unit, world: World, entry: Entry, body: ConsentIn) -> None:
     """Record what somebody said about one purpose, and tell whom it concerns."""
     cause, said_at = cause_of(entry, entry.at), _said_at(body.at, entry)
     returns = body.state == "granted" and bool(body.evidence)
@@ -64,10 +64,10 @@ def fold_consent(unit: Unit, world: World, entry: Entry, body: ConsentIn, effect
     )
     _record(unit, world, person, said, changes, cause)
     base.source_reports_consent(unit, world, person, body.purpose, body.state, cause)
-    _finish(unit, world, person, changes, cause, effects)
+    _finish(unit, world, person, changes, cause)
 
 
-def fold_trigger(unit: Unit, world: World, entry: Entry, body: TriggerIn, effects: Effects) -> None:
+def fold_trigger(unit: Unit, world: World, entry: Entry, body: TriggerIn) -> None:
     """Queue a trigger for the connectors that map it."""
     cause, said_at = cause_of(entry, entry.at), _said_at(body.at, entry)
     person, changes = resolve(unit, world, cause, Identifiers.of(body.email, body.id), said_at)
@@ -80,11 +80,11 @@ def fold_trigger(unit: Unit, world: World, entry: Entry, body: TriggerIn, effect
         data=body.data,
         products=body.products,
     )
-    _finish(unit, world, person, changes, cause, effects)
-    fan_out_trigger(unit, world, person, body.trigger, waiting, cause, effects)
+    _finish(unit, world, person, changes, cause)
+    fan_out_trigger(unit, world, person, body.trigger, waiting, cause)
 
 
-def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn, effects: Effects) -> None:
+def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn) -> None:
     """Queue what happened at a vendor for the other connectors that map it."""
     cause = cause_of(entry, entry.at)
     if "trigger" not in world.connector(entry.origin).sends:
@@ -97,13 +97,11 @@ def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn, ef
     at = min(body.at or entry.at, entry.at)
     person, changes = resolve(unit, world, cause, Identifiers.of(body.email), at)
     waiting = TriggerBody(trigger_id=body.trigger_id, at=at, origin=entry.origin, data=body.data)
-    _finish(unit, world, person, changes, cause, effects)
-    fan_out_trigger(unit, world, person, body.name, waiting, cause, effects)
+    _finish(unit, world, person, changes, cause)
+    fan_out_trigger(unit, world, person, body.name, waiting, cause)
 
 
-def opt_out(
-    unit: Unit, world: World, person: Person, purpose: str, said_at: float, cause: Cause, effects: Effects
-) -> None:
+def opt_out(unit: Unit, world: World, person: Person, purpose: str, said_at: float, cause: Cause) -> None:
     """Record one opt-out of an event that is otherwise kept for a human."""
     changes = Changes()
     said = Said(
@@ -117,7 +115,7 @@ def opt_out(
     )
     _record(unit, world, person, said, changes, cause)
     unit.save_person(person)
-    fan_out(unit, world, person, changes, cause, effects)
+    fan_out(unit, world, person, changes, cause)
 
 
 def _record(unit: Unit, world: World, person: Person, said: Said, changes: Changes, cause: Cause) -> None:
@@ -133,10 +131,10 @@ def _record(unit: Unit, world: World, person: Person, said: Said, changes: Chang
             changes.consents.add(said.purpose)  # whoever said so is told what stands
 
 
-def _finish(unit: Unit, world: World, person: Person, changes: Changes, cause: Cause, effects: Effects) -> None:
+def _finish(unit: Unit, world: World, person: Person, changes: Changes, cause: Cause) -> None:
     unit.save_person(person)
     unit.note(cause.note(person, "accepted", detail=cause.entry.origin))
-    fan_out(unit, world, person, changes, cause, effects)
+    fan_out(unit, world, person, changes, cause)
 
 
 def _said_later(held: dict[str, Clocked], name: str, said_at: float) -> bool:

@@ -11,7 +11,7 @@ from esplanade.store.port import Unit
 from esplanade.sync import consent, mapping, merge
 from esplanade.sync.plan import TriggerBody, trigger_target
 
-from .changes import BACKFILL, LIVE, OPT_OUT, TRIGGER, Cause, Changes, Effects, skip, work
+from .changes import BACKFILL, LIVE, OPT_OUT, TRIGGER, Cause, Changes, skip, work
 from .retire import move_on
 from .world import World
 
@@ -24,7 +24,6 @@ def fan_out(
     person: Person,
     changes: Changes,
     cause: Cause,
-    effects: Effects,
     *,
     back: Changes | None = None,
 ) -> None:
@@ -32,24 +31,19 @@ def fan_out(
 
     ``back`` is what the connector that reported all this must be told: only that in which the hub's word stands.
     """
-    if changes.renamed:
-        effects.lanes.update(world.connectors)  # contacts of people who were merged may have to leave lists anywhere
     for connector in world.connectors.values():
         news = back if back is not None and connector.name == cause.entry.origin else changes
         remote = unit.remote(person.id, connector.name)
         if remote is not None and move_on(unit, person, remote, connector, world.trait(connector.name), cause.chain):
-            effects.lanes.add(connector.name)
             continue
         if "profile" in connector.receives:
-            _profile(unit, world, person, news, cause, connector, remote, effects)
+            _profile(unit, world, person, news, cause, connector, remote)
         if "consent" in connector.receives:
             for purpose in sorted(news.consents & connector.consents.keys()):
-                _consent(unit, person, purpose, cause, connector, remote, effects)
+                _consent(unit, person, purpose, cause, connector, remote)
 
 
-def fan_out_trigger(
-    unit: Unit, world: World, person: Person, trigger: str, body: TriggerBody, cause: Cause, effects: Effects
-) -> None:
+def fan_out_trigger(unit: Unit, world: World, person: Person, trigger: str, body: TriggerBody, cause: Cause) -> None:
     """Queue a trigger for every connector that maps it, once for each trigger id and person, for ever."""
     mapped = False
     reporter = cause.entry.origin if cause.entry.kind == "happening" else None
@@ -68,7 +62,6 @@ def fan_out_trigger(
         delivery.expires_at = min((at for at in until if at is not None), default=None)
         delivery.payload = _encode(body)
         unit.enqueue(delivery)
-        effects.lanes.add(connector.name)
     if not mapped:
         skip(unit, cause, person, "", "not-mapped", trigger)
 
@@ -88,7 +81,6 @@ def _profile(
     cause: Cause,
     connector: ConnectorConfig,
     remote: Remote | None,
-    effects: Effects,
 ) -> None:
     admitted = connector.requires in changes.consents and consent.granted(person, connector.requires or "")
     its_own = connector.source == cause.entry.origin and cause.entry.kind == "profile"
@@ -106,7 +98,6 @@ def _profile(
             return
     urgency = BACKFILL if cause.entry.backfill else LIVE
     unit.enqueue_state(work(connector.name, "profile", person, "", urgency, cause.chain))
-    effects.lanes.add(connector.name)
 
 
 def _consent(
@@ -116,7 +107,6 @@ def _consent(
     cause: Cause,
     connector: ConnectorConfig,
     remote: Remote | None,
-    effects: Effects,
 ) -> None:
     wanted = mapping.desired_consent(person, connector, purpose)
     if wanted is None:
@@ -133,7 +123,6 @@ def _consent(
         # it was told so often, and says otherwise each time, that telling it again only feeds the loop
         delivery.state, delivery.reason = "parked", "loop"
     unit.enqueue_state(delivery)
-    effects.lanes.add(connector.name)
 
 
 def _delta(world: World, person: Person, connector: ConnectorConfig, remote: Remote) -> merge.Delta:

@@ -10,15 +10,14 @@ from msgspec import Struct, field
 
 from esplanade.context import Log
 from esplanade.errors import StoreError
-from esplanade.records import Entry
 from esplanade.store.port import Store, Unit
 
 from .accept import Intake
-from .changes import Effects
-from .entries import fold_or_park
+from .entries import fold_together
 from .world import World
 
-SLICE = 200
+SMALLEST, LARGEST = 16, 512
+"""How many entries a step takes up."""
 BUDGET_S = 0.004
 """How long one step may keep the writer from the next commit."""
 AHEAD = 4
@@ -30,7 +29,7 @@ class Step(Struct, kw_only=True):
     """What one step of the fold did."""
 
     folded: int = 0
-    effects: Effects = field(default_factory=Effects)
+    alerts: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
     more: bool = False
     """Whether it stopped before the end of the journal."""
@@ -46,7 +45,6 @@ class Fold:
         world: World,
         log: Log,
         *,
-        on_work: Callable[[set[str]], None],
         alert: Callable[[str, str], None],
     ) -> None:
         self.world = world
@@ -55,8 +53,8 @@ class Fold:
         self._store = store
         self._intake = intake
         self._log = log
-        self._on_work = on_work
         self._alert = alert
+        self._slice = SMALLEST
         self._woken = asyncio.Event()
         self._caught_up = asyncio.Event()
 
@@ -98,28 +96,27 @@ class Fold:
         if step.folded:
             self.done += step.folded
             self._intake.folded(step.folded)
-            self._on_work(step.effects.lanes)
-        for key, message in step.effects.alerts.items():
+        for key, message in step.alerts.items():
             self._alert(key, message)
         return step
 
     def _step(self, unit: Unit) -> Step:
         began = time.monotonic()
-        step = Step()
-        position = None
-        for following, entry in unit.next_entries(SLICE):
-            self._fold(unit, entry, step)
-            position = following
-            step.folded += 1
-            if time.monotonic() - began > BUDGET_S:
-                step.more = True
-                break
-        if position is not None:
-            unit.move_cursor(position, step.folded)
-        step.more = step.more or step.folded == SLICE
+        step, entries = Step(), list(unit.next_entries(self._slice))
+        while step.folded < len(entries) and (not step.folded or time.monotonic() < began + BUDGET_S):
+            part = [entry for _, entry in entries[step.folded :]]
+            done, problems = fold_together(unit, self.world, part, step.alerts, until=began + BUDGET_S)
+            step.folded += done
+            step.failed += problems
+        if step.folded:
+            unit.move_cursor(entries[step.folded - 1][0])
+        step.more = step.folded < len(entries) or len(entries) == self._slice
+        self._learn(step.folded, len(entries), time.monotonic() - began)
         return step
 
-    def _fold(self, unit: Unit, entry: Entry, step: Step) -> None:
-        problem = fold_or_park(unit, self.world, entry, step.effects)
-        if problem is not None:
-            step.failed.append(f"{entry.kind} {entry.id} from {entry.origin}: {problem}")
+    def _learn(self, folded: int, taken: int, took_s: float) -> None:
+        """Take as many entries next time as a step has time for: what is read and not folded was read for nothing."""
+        if folded < taken:
+            self._slice = max(folded, SMALLEST)
+        elif taken == self._slice and took_s < BUDGET_S / 2:
+            self._slice = min(self._slice * 2, LARGEST)

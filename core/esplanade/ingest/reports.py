@@ -13,7 +13,7 @@ from esplanade.sync.identity import normalise
 
 from . import suppression
 from .chains import cause_of_report
-from .changes import LIVE, Cause, Effects, skip, work
+from .changes import LIVE, Cause, skip, work
 from .fanout import fan_out, under_way
 from .reading import Reading, telling_of
 from .reported_consents import read_consents
@@ -26,8 +26,11 @@ from .shapes import ReportIn
 from .world import World
 
 
-def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects: Effects) -> None:
-    """Compare a report with the base, take over what is a change, and tell the others. Raises IdentityConflict."""
+def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, alerts: dict[str, str]) -> None:
+    """Compare a report with the base, take over what is a change, and tell the others. Raises IdentityConflict.
+
+    ``alerts`` takes what a human must hear of once this is committed.
+    """
     connector = world.connector(entry.origin)
     person = _find(unit, connector, body)
     created = person is None
@@ -58,7 +61,7 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
         read_former(unit, world, reading, former, entry, cause)
     elif body.pulled and not reading.telling.fresh:
         skip(unit, cause, person, connector.name, "stale", "read before the last acknowledgement")
-        _ask(unit, reading.person, reading.connector, reading.traits, cause, effects)
+        _ask(unit, reading.person, reading.connector, reading.traits, cause)
         return
     elif (former := take_identity(unit, world, reading, cause)) is not None:
         read_former(unit, world, reading, former, entry, cause)
@@ -72,13 +75,13 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, effects:
             read_consents(unit, world, reading, entry)
         elif body.consents:
             reading.notes.append(("not-mapped", "`sends` leaves out consent"))
-    _finish(unit, world, reading, cause, effects, is_former=former is not None)
+    _finish(unit, world, reading, cause, alerts, is_former=former is not None)
     for contact in left:
         retire(unit, reading.person, connector, contact, cause.chain)
         tell_all(unit, reading.person, connector, cause.chain)
 
 
-def doubt_repeat(unit: Unit, world: World, entry: Entry, body: ReportIn, effects: Effects) -> None:
+def doubt_repeat(unit: Unit, world: World, entry: Entry, body: ReportIn) -> None:
     """A report that was seen before, of what the vendor is no longer thought to hold: told again, or true again. It is asked."""
     connector = world.connectors.get(entry.origin)
     if connector is None:
@@ -89,7 +92,7 @@ def doubt_repeat(unit: Unit, world: World, entry: Entry, body: ReportIn, effects
         return
     traits = world.trait(connector.name)
     cause = cause_of_report(world, entry, body, remote, traits)
-    _ask(unit, person, connector, traits, cause, effects)
+    _ask(unit, person, connector, traits, cause)
 
 
 def _find(unit: Unit, connector: ConnectorConfig, report: ReportIn) -> Person | None:
@@ -113,20 +116,18 @@ def _of_nobody(entry: Entry) -> Note:
     )
 
 
-def _ask(
-    unit: Unit, person: Person, connector: ConnectorConfig, traits: Traits, cause: Cause, effects: Effects
-) -> None:
+def _ask(unit: Unit, person: Person, connector: ConnectorConfig, traits: Traits, cause: Cause) -> None:
     """Let the vendor be asked what it holds of this person now."""
     if traits.can_fetch and person.email:
         lane = inbound_lane(connector.name)
         chain = msgspec.structs.replace(cause.chain, parked=False)  # reading feeds no loop, and what it finds is judged
         unit.enqueue_state(work(lane, "fetch", person, "", LIVE, chain))
-        effects.lanes.add(lane)
 
 
-def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: Effects, *, is_former: bool) -> None:
+def _finish(
+    unit: Unit, world: World, reading: Reading, cause: Cause, alerts: dict[str, str], *, is_former: bool
+) -> None:
     person, changes, name = reading.person, reading.changes, reading.connector.name
-    effects.lanes.add(name)  # a former contact may have to leave a list
     unit.save_remote(reading.remote)
     unit.save_person(person)
     for audience in reading.lost:
@@ -138,7 +139,7 @@ def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: E
     if reading.asks:
         detail = f"perhaps older than what was sent: {', '.join(sorted(reading.asks))}"
         unit.note(cause.note(person, "reported", connector=name, reason="unconfirmed", detail=detail))
-        _ask(unit, reading.person, reading.connector, reading.traits, cause, effects)
+        _ask(unit, reading.person, reading.connector, reading.traits, cause)
     if not changes and not reading.back:
         if not reading.asks and not is_former and (reading.echoes or not reading.notes):
             detail = ", ".join(sorted(reading.echoes))
@@ -149,7 +150,7 @@ def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: E
         unit.note(cause.note(person, "merged", connector=name, detail=detail))
     if cause.parked:
         skip(unit, cause, person, name, "loop", f"{cause.hops} hops from {cause.root}")
-        effects.alerts[f"loop:{name}"] = (
+        alerts[f"loop:{name}"] = (
             f"what {name} reports of {person.name} has gone round {cause.hops} times, more than hub.max_hops allows; it is kept "
             f"and not passed on. `esplanade queue --reason loop` shows it; root event {cause.root}"
         )
@@ -159,4 +160,4 @@ def _finish(unit: Unit, world: World, reading: Reading, cause: Cause, effects: E
     reading.back.consents |= {
         purpose for purpose in changes.consents if under_way(unit, reading.connector, person, "consent", purpose)
     }
-    fan_out(unit, world, person, changes, cause, effects, back=reading.back)
+    fan_out(unit, world, person, changes, cause, back=reading.back)

@@ -54,14 +54,12 @@ class CatchUp:
         log: Log,
         tasks: Tasks,
         world: Callable[[], World],
-        on_work: Callable[[set[str]], None],
     ) -> None:
         self._store = store
         self._clock = clock
         self._log = log
         self._tasks = tasks
         self._world = world
-        self._on_work = on_work
         self._running: set[asyncio.Task[Any]] = set()
 
     async def mark(self, config: Config) -> None:
@@ -101,7 +99,6 @@ class CatchUp:
             compared, differ = compared + part.compared, differ + part.differ
             for why in part.failed:
                 self._log.error("catch_up_failed", connector=name, error=why)
-            self._on_work({name})
         if compared:
             self._log.info("caught_up", connector=name, compared=compared, differ=differ)
 

@@ -12,10 +12,11 @@ import structlog
 from msgspec import Struct
 
 from esplanade.clock import Clock
-from esplanade.config.model import ConnectorConfig, Hub
+from esplanade.config.model import ConnectorConfig, Hub, Pace
 from esplanade.connector import Connector, Traits, methods_of, traits_of
 from esplanade.context import Context, Log
 from esplanade.delivery.breaker import Breaker
+from esplanade.delivery.dispatch import NEVER_AT_ONCE, Dispatch
 from esplanade.delivery.inbound import InboundDesk
 from esplanade.delivery.lane import Lane
 from esplanade.delivery.outbound import OutboundDesk
@@ -49,6 +50,8 @@ class Shared(Struct, kw_only=True):
     on_pause: Callable[[str, Pause], None]
     on_journalled: Callable[[int], None]
     rng: Random
+    doubtful_before: float
+    """State that was queued before this is sent whatever the vendor is thought to hold: the store was not closed in order."""
 
 
 class StoredValues:
@@ -78,6 +81,7 @@ class Connection:
         ctx: Context,
         twin: Twin[Any] | None,
         traits: Traits,
+        pacer: Pacer,
     ) -> None:
         self.config = config
         self.plugin = plugin
@@ -88,6 +92,7 @@ class Connection:
         self.puller: Puller | None = None
         self.traits = traits
         self._session = session
+        self._pacer = pacer
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -117,9 +122,10 @@ class Connection:
                 raise
             what = f"connector {config.name}: plugin {config.plugin} could not be started: {type(problem).__name__}: {problem}"
             raise PluginLoadError(what) from problem
+        pacer = Pacer(config.pace, shared.clock)
         ctx = Context(
             connector=config.name,
-            http=PacedHttp(session, Pacer(config.pace, shared.clock)),
+            http=session if pacer.unlimited else PacedHttp(session, pacer),
             kv=StoredValues(shared.store, config.name),
             log=log,
             clock=shared.clock,
@@ -130,20 +136,28 @@ class Connection:
             language=shared.hub.language,
             timezone=shared.hub.timezone,
         )
-        connection = cls(config, instance, session, ctx, twin, traits)
+        connection = cls(config, instance, session, ctx, twin, traits, pacer)
         connection._prepare(shared, log)
         return connection
 
     def _prepare(self, shared: Shared, log: Log) -> None:
         hooks = {hook: bound for hook in OUTBOUND_HOOKS if (bound := shared.registry.hook(self.config.name, hook))}
+        repeat = self.plugin.trigger_repeat
+        dispatch = Dispatch(
+            hooks,
+            self.ctx,
+            was_sent=self.plugin.was_sent if "was_sent" in self.methods else None,
+            batch_items=self.plugin.batch_items,
+            triggers_at_once=NEVER_AT_ONCE if repeat == "never" else self.plugin.batch_items,
+        )
         outbound = OutboundDesk(
             self.config,
+            dispatch,
             world=shared.world,
-            hooks=hooks,
-            ctx=self.ctx,
             clock=shared.clock,
-            repeat=self.plugin.trigger_repeat,
+            repeat=repeat,
             rng=shared.rng,
+            doubtful_before=shared.doubtful_before,
         )
         inbound = InboundDesk(
             self.config,
@@ -154,16 +168,22 @@ class Connection:
             clock=shared.clock,
             rng=shared.rng,
         )
-        for desk, concurrency in ((outbound, self.config.pace.concurrency), (inbound, 1)):
+        unpaced = Pacer(
+            Pace(), shared.clock
+        )  # reading a webhook calls nobody; what it asks the vendor is paced like the rest
+        for desk, pacer, concurrency in ((outbound, self._pacer, self.config.pace.concurrency), (inbound, unpaced, 1)):
             self.lanes.append(
                 Lane(
                     desk,
                     shared.store,
                     clock=shared.clock,
                     log=log,
+                    pacer=pacer,
                     concurrency=concurrency,
                     timeout_s=self.config.timeout,
                     breaker=Breaker(self.config.breaker),
+                    retry=self.config.retry,
+                    rng=shared.rng,
                     on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
                     on_journalled=shared.on_journalled,
                     alert=shared.alert,

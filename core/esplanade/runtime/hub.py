@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -18,7 +18,7 @@ from esplanade.ingest.accept import Intake
 from esplanade.ingest.fold import Fold
 from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Discovery, InboundRequest
-from esplanade.records import DeliveryFilter
+from esplanade.records import DeliveryFilter, Place
 from esplanade.registry import Registry, version_of
 from esplanade.schedule import Job, Schedule, Timing
 from esplanade.store.locate import open_store
@@ -36,6 +36,7 @@ from .load import Loaded
 from .pausing import Pausing
 from .replay import replay
 from .retention import prune
+from .stopping import closed, opened
 from .tasks import Tasks
 
 SWEEP_S = 0.25
@@ -57,16 +58,17 @@ class Hub:
         self.failures: dict[str, str] = {}
         self.url = ""
         self._world = self._make_world()
-        self._fold = Fold(store, self.intake, self._world, self.log, on_work=self._wake_lanes, alert=self.alert)
+        self._fold = Fold(store, self.intake, self._world, self.log, alert=self.alert)
         self._schedule = Schedule(store, clock, self.log)
         self._secret = b""
         self._tasks = Tasks(clock, self.log)
         self._pausing = Pausing(self.connections, store, clock, self.alert, self._tasks, self.log)
         self._erasing = Erasing(store, self.intake, clock, self.log, lambda: self.config)
-        self._catch_up = CatchUp(store, clock, self.log, self._tasks, lambda: self._world, self._wake_lanes)
+        self._catch_up = CatchUp(store, clock, self.log, self._tasks, lambda: self._world)
         self._runner: web.AppRunner | None = None
         self._delivers = False
         self._ready = False
+        self._doubtful_before = 0.0
 
     @property
     def config(self) -> Config:
@@ -104,7 +106,9 @@ class Hub:
         return hub
 
     async def _start(self, *, listen: bool, deliver: bool) -> None:
+        self.store.on_places = self._offer
         await self.intake.start()
+        self._doubtful_before = await self.store.run(partial(opened, now=self.clock.time()))
         self._secret = await load_secret(self.config, self.store)
         await self._catch_up.mark(self.config)
         self._tasks.spawn(self._fold.run())
@@ -136,6 +140,7 @@ class Hub:
         await self.alert.close()
         if ran:
             await log_head(self.store, self.log)
+            await self.store.run(closed)
         await self.store.close()
 
     async def reload(self, loaded: Loaded) -> None:
@@ -252,8 +257,7 @@ class Hub:
     async def replay(self, wanted: DeliveryFilter, *, force: bool) -> int:
         """Send matching parked, dead and (by id) delivered work again, now and whatever the vendor is thought to hold."""
         now = self.clock.time()
-        replayed, lanes = await self.store.run(lambda unit: replay(unit, wanted, force=force, now=now))
-        self._wake_lanes(lanes)
+        replayed = await replay(self.store, wanted, force=force, now=now)
         self._wake_fold()
         return replayed
 
@@ -322,6 +326,7 @@ class Hub:
             on_pause=self._pausing.on_verdict,
             on_journalled=self._on_journalled,
             rng=random.Random(),
+            doubtful_before=self._doubtful_before,
         )
 
     async def _listen(self) -> None:
@@ -348,10 +353,10 @@ class Hub:
             schedule, zone = connection.config.schedule, self.config.hub.timezone
             if schedule.pull is not None and "pull" in connection.methods:
                 timing = Timing(schedule.pull, zone)
-                jobs.append(Job(connector=name, name="pull", timing=timing, action=functools.partial(self.pull, name)))
+                jobs.append(Job(connector=name, name="pull", timing=timing, action=partial(self.pull, name)))
             if schedule.pending_check is not None and "fetch" in connection.methods and connection.puller is not None:
                 timing = Timing(f"{schedule.pending_check:f}s", zone)
-                action = functools.partial(self._reread_pending, connection.puller)
+                action = partial(self._reread_pending, connection.puller)
                 jobs.append(Job(connector=name, name="pending_check", timing=timing, action=action))
         return jobs
 
@@ -365,11 +370,12 @@ class Hub:
         self.intake.added(entries)
         self._fold.wake()
 
-    def _wake_lanes(self, lanes: set[str]) -> None:
-        for name in lanes:
+    def _offer(self, places: Mapping[str, Sequence[Place] | None]) -> None:
+        """Tell the lanes what work has come to them, or may go now."""
+        for name, theirs in places.items():
             connection = self.connections.get(name.removesuffix(":in"))
             if connection is not None:
-                connection.lanes[name.endswith(":in")].wake()
+                connection.lanes[name.endswith(":in")].offer(theirs)
 
     def _sweep(self) -> None:
         for connection in self.connections.values():

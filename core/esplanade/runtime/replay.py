@@ -2,36 +2,67 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
+from msgspec import Struct, field
 
 from esplanade.records import Delivery, DeliveryFilter, Entry
-from esplanade.store.port import Unit
+from esplanade.store.port import Store, Unit
 
-PAGE = 500
+SLICE = 100
+"""Deliveries that one unit goes through: few enough that it does not keep the writer from the next commit."""
 
 
-def replay(unit: Unit, wanted: DeliveryFilter, *, force: bool, now: float) -> tuple[int, set[str]]:
-    """Make what matches due again; how much, and in which lanes.
+class Progress(Struct, kw_only=True):
+    """How far a replay has come."""
+
+    after: int = 0
+    replayed: int = 0
+    finished: dict[tuple[str, int | None, str, str], int] = field(default_factory=dict)
+    """The last finished delivery of each state, by lane, person, kind and subject: those before it said the same or less."""
+
+
+async def replay(store: Store, wanted: DeliveryFilter, *, force: bool, now: float) -> int:
+    """Make what matches due again; how much.
 
     ``force``, with ids, also repeats triggers that were delivered or whose outcome is unknown. Of a person's finished state
-    deliveries only the last is repeated: the ones before it said the same or less.
+    deliveries only the last is repeated. What is queued while this runs is not repeated.
     """
-    replayed, after, lanes = 0, 0, set[str]()
     force = force and wanted.ids is not None
-    finished: dict[tuple[str, int | None, str, str], Delivery] = {}
-    while page := unit.deliveries(wanted, after=after, limit=PAGE):
-        for delivery, _ in page:
-            after = delivery.id
-            if delivery.state == "done" and delivery.kind in {"profile", "consent"}:
-                finished[delivery.lane, delivery.person, delivery.kind, delivery.subject] = delivery
-            elif _may_replay(delivery, force=force):
-                _again(unit, delivery, now)
-                lanes.add(delivery.lane)
-                replayed += 1
-    for delivery in finished.values():
-        _again(unit, delivery, now)
-        lanes.add(delivery.lane)
-    return replayed + len(finished), lanes
+    progress = Progress()
+    last = await store.read(lambda reader: reader.last_delivery())
+    while await store.run(partial(_go_through, wanted=wanted, progress=progress, last=last, force=force, now=now)):
+        pass
+    finished = sorted(progress.finished.values())
+    for start in range(0, len(finished), SLICE):
+        await store.run(partial(_repeat, finished=finished[start : start + SLICE], now=now))
+    return progress.replayed + len(finished)
+
+
+def _go_through(unit: Unit, wanted: DeliveryFilter, progress: Progress, last: int, *, force: bool, now: float) -> bool:
+    """The next few; False: there are no more."""
+    page = [delivery for delivery, _ in unit.deliveries(wanted, after=progress.after, limit=SLICE)]
+    again = 0
+    for delivery in page:
+        if delivery.id > last:
+            break
+        if delivery.state == "done" and delivery.kind in {"profile", "consent"}:
+            progress.finished[delivery.lane, delivery.person, delivery.kind, delivery.subject] = delivery.id
+        elif _may_replay(delivery, force=force):
+            _again(unit, delivery, now)
+            again += 1
+    progress.replayed += again
+    if page:
+        progress.after = page[-1].id
+    return bool(page) and progress.after < last
+
+
+def _repeat(unit: Unit, finished: list[int], now: float) -> None:
+    for number in finished:
+        delivery = unit.delivery(number)
+        if delivery is not None and delivery.state == "done":
+            _again(unit, delivery, now)
 
 
 def _may_replay(delivery: Delivery, *, force: bool) -> bool:
@@ -57,6 +88,6 @@ def _again(unit: Unit, delivery: Delivery, now: float) -> None:
     if remote is not None and remote.rejected:
         remote.rejected = {}
         unit.save_remote(remote)
-    delivery.state, delivery.due_at, delivery.force = "pending", now, True
+    delivery.state, delivery.due_at, delivery.force, delivery.unsure = "pending", now, True, False
     delivery.attempts, delivery.reason, delivery.outcome = 0, None, None
     unit.save_delivery(delivery)

@@ -10,7 +10,8 @@ from esplanade.errors import StoreError
 
 from .port import Reader
 from .sqlite.connection import FileLock, open_reader
-from .sqlite.store import SqliteReader, SqliteStore
+from .sqlite.store import SqliteStore
+from .sqlite.unit import SqliteReader
 
 
 def sqlite_path(store: str, beside: Path) -> Path:

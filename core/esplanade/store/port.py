@@ -20,6 +20,7 @@ from esplanade.records import (
     LedgerRow,
     Note,
     Person,
+    Place,
     QueueCounts,
     Remote,
 )
@@ -72,8 +73,16 @@ class Reader(Protocol):
         """Matching deliveries with their person's address, in order of id."""
         ...
 
+    def last_delivery(self) -> int:
+        """The number of the delivery that was queued last; 0 where there was none."""
+        ...
+
     def open_deliveries(self, person: int) -> dict[str, int]:
-        """How many deliveries wait or run, by connector."""
+        """How many deliveries wait or run, by lane."""
+        ...
+
+    def waiting(self, lane: str, person: int) -> list[Delivery]:
+        """All deliveries of one person in a lane that wait or run, in order of id."""
         ...
 
     def attempts(self, delivery: int) -> list[Attempt]: ...
@@ -92,6 +101,10 @@ class Reader(Protocol):
     def connector_state(self, name: str) -> ConnectorState: ...
     def backlog(self) -> int:
         """How many journal entries wait to be folded."""
+        ...
+
+    def last_accepted_at(self) -> float:
+        """When the last journal entry was accepted that is still there; 0 where there is none."""
         ...
 
     def answered(self, source: str, key: str) -> Answered | None: ...
@@ -121,17 +134,34 @@ class Reader(Protocol):
 class Unit(Reader, Protocol):
     """Work on the writer, within one transaction."""
 
+    def expect(
+        self,
+        *,
+        email_keys: Collection[str] = (),
+        cdp_ids: Collection[str] = (),
+        contacts: Collection[tuple[str, str]] = (),
+        event_ids: Collection[str] = (),
+        people: Iterable[int] = (),
+        lanes: Collection[str] = (),
+    ) -> None:
+        """Read together what the next questions will ask one by one. A hint: it changes no answer.
+
+        The people are those given, and those with these addresses, CDP ids and contacts (connector, vendor's id); what
+        the vendors of ``lanes`` hold of them, and what waits for them there, is read along with them.
+        """
+        ...
+
     # journal
     def append(self, entries: Sequence[Entry]) -> None: ...
     def next_entries(self, limit: int) -> Iterator[tuple[tuple[int, int], Entry]]:
         """The next entries to fold, each with the cursor position to move to once it is folded. Read as they are taken."""
         ...
 
-    def move_cursor(self, position: tuple[int, int], folded: int) -> None:
-        """Go on behind ``position``; ``folded`` more entries are done."""
+    def move_cursor(self, position: tuple[int, int]) -> None:
+        """Go on behind ``position``."""
         ...
 
-    def attempt(self, work: Callable[[], None]) -> Exception | None:
+    def attempt(self, work: Callable[[], object]) -> Exception | None:
         """Do a part of this unit under a savepoint of its own; what it raises undoes that part and is returned."""
         ...
 
@@ -186,8 +216,11 @@ class Unit(Reader, Protocol):
         """Keep a trigger's guard for ever; False when it is there already."""
         ...
 
-    def due(self, lane: str, now: float, limit: int, busy: Collection[int] = ()) -> list[Delivery]:
-        """Deliveries that are due, most urgent first, then oldest; none of the people who are ``busy``."""
+    def places(self, lane: str, urgency: int, after: tuple[float, int], until: float, limit: int) -> list[Place]:
+        """Where deliveries of one urgency stand that wait, or are under way, and are due at ``until``, in order.
+
+        ``after`` is the due time and the id of the last one that is known already.
+        """
         ...
 
     def park(self, delivery: Delivery) -> bool:
@@ -195,15 +228,19 @@ class Unit(Reader, Protocol):
         ...
 
     def parked(self, lane: str, person: int, reason: str) -> list[Delivery]: ...
-    def waiting(self, lane: str, person: int) -> list[Delivery]:
-        """All pending deliveries of one person in a lane, in order of id."""
-        ...
 
     def triggers(self, person: int) -> list[Delivery]:
         """All triggers of one person that the store still has, whatever became of them, in order of id."""
         ...
 
-    def next_due_at(self, lane: str) -> float | None: ...
+    def next_due_at(self, lane: str, urgency: int, after: float) -> float | None:
+        """When the first delivery of one urgency falls due that is due later than ``after``."""
+        ...
+
+    def claim(self, delivery: Delivery) -> None:
+        """Take a delivery in hand for one more attempt: it is in flight until it is saved in another state."""
+        ...
+
     def save_delivery(self, delivery: Delivery) -> None: ...
     def hold_back(self, lane: str, person: int, until: float, after: int) -> None:
         """Let a person's later deliveries wait for an earlier one; opt-outs do not."""
@@ -211,6 +248,10 @@ class Unit(Reader, Protocol):
 
     def release(self, lane: str, person: int, now: float) -> None:
         """Let a person's deliveries go at once that only waited for an earlier one."""
+        ...
+
+    def remind(self, lane: str, person: int) -> None:
+        """Tell the lane of all that waits for a person, as if it had just been queued."""
         ...
 
     def in_flight(self, lane: str) -> list[Delivery]: ...
@@ -255,6 +296,10 @@ class Unit(Reader, Protocol):
 
 class Store(Protocol):
     """A store that is open. ``accept`` and ``run`` return once their work is on disk."""
+
+    on_places: Callable[[dict[str, list[Place] | None]], None]
+    """Called on the event loop after each commit with where work stands now that was queued or put off, by lane, before
+    whoever asked for that commit hears of it; None for a lane in which anything may have changed."""
 
     async def accept(self, entries: list[Entry], answered: Answered | None = None) -> None:
         """Append to the journal; requests in flight share one commit. Raises StorageFull, StoreError."""

@@ -55,6 +55,8 @@ def alike(one: Value, other: Value, alters: Declared = AS_GIVEN) -> bool:
 def _texts_alike(one: str, other: str, alters: Declared) -> bool:
     rules = alters.get("text", _NOTHING)
     first, second = (one.strip(), other.strip()) if rules.trim else (one, other)
+    if not first or not second:
+        return first == second
     moments = same_moment(first, second, alters)
     if moments or (moments is False and not _may_be_cut(first, second, rules)):
         return moments

@@ -79,6 +79,8 @@ def join(kept: Remote, other: Remote, person: Person) -> list[Contact]:
 
 def former_of(remote: Remote, email: str | None, remote_id: str | None) -> Contact | None:
     """The former contact that goes by this id, or by this address."""
+    if not remote.former:
+        return None
     by_id = (each for each in remote.former if remote_id is not None and each.remote_id == remote_id)
     by_address = (each for each in remote.former if email is not None and _is_same(each.email, email))
     return next(by_id, None) or next((each for each in by_address if not (each.remote_id and remote_id)), None)

@@ -65,17 +65,27 @@ def delta(
     base: Mapping[str, Value] = remote.fields if remote else {}
     unknown = remote.unknown if remote else False
     rejected: Mapping[str, Value] = remote.rejected if remote else {}
-    wanted = {name: value for name, value in desired.items() if not _is_rejected(rejected, name, value)}
-    differing = [name for name, value in wanted.items() if unknown or not alike(value, base.get(name), alters)]
+    wanted, changed, cleared = dict[str, Value](), dict[str, Value](), list[str]()
+    for name, value in desired.items():
+        if rejected and _is_rejected(rejected, name, value):
+            continue
+        empty = is_empty(value)
+        if not empty:
+            wanted[name] = value
+        if unknown or (not base and not empty) or not alike(value, base.get(name), alters):
+            if not empty:
+                changed[name] = value
+            elif name in base:
+                cleared.append(name)
     held: Mapping[str, bool] = remote.audiences if remote else {}
     owned = remote.owned if remote else []
     leaving = [
         name for name, member in audiences.items() if not member and (held.get(name) or (unknown and name in owned))
     ]
     return Delta(
-        changed={name: wanted[name] for name in differing if not is_empty(wanted[name])},
-        cleared=[name for name in differing if is_empty(wanted[name]) and name in base],
-        desired={name: value for name, value in wanted.items() if not is_empty(value)},
+        changed=changed,
+        cleared=cleared,
+        desired=wanted,
         add=[name for name, member in audiences.items() if member and (unknown or not held.get(name))],
         remove=[name for name in leaving if name in owned],
         not_owned=[name for name in leaving if name not in owned],
@@ -161,12 +171,15 @@ def is_perhaps_older(remote: Remote, key: str, telling: Telling) -> bool:
     return not (telling.has_clock and telling.at > sent[-1].at)
 
 
-def remember_sent(remote: Remote, key: str, value: Value, now: float, window: float) -> None:
-    """Note that a value leaves for the vendor now, and forget those whose window has passed."""
-    kept = [sent for sent in remote.sent.get(key, ()) if now - sent.at <= window]
-    remote.sent[key] = [*kept, Clocked(value, now)][-KEEP_SENT:]
-    if key in remote.confirmed:
-        remote.confirmed.remove(key)
+def remember_sent(remote: Remote, values: Mapping[str, Value], now: float, window: float) -> None:
+    """Note that values leave for the vendor now, each under its key, and forget those whose window has passed."""
+    for key, value in values.items():
+        before = remote.sent.get(key)
+        kept = [sent for sent in before if now - sent.at <= window][1 - KEEP_SENT :] if before else []
+        kept.append(Clocked(value, now))
+        remote.sent[key] = kept
+    if remote.confirmed:
+        remote.confirmed = [key for key in remote.confirmed if key not in values]
 
 
 def confirm(remote: Remote, key: str, reported: Value, alters: Declared) -> None:

@@ -120,7 +120,7 @@ def _profile(
     if known and not delivery.force and wanted.is_empty() and not (remote and remote.unknown):
         return Skip(reason="not-owned" if wanted.not_owned else "unchanged", detail=", ".join(wanted.not_owned))
     changed = wanted.desired if delivery.force else wanted.changed
-    event = ProfileEvent[Any](
+    event = ProfileEvent(
         delivery_id=f"{delivery.id}.{delivery.rev}",
         person=person.name,
         cdp_id=person.cdp_id,
@@ -164,7 +164,7 @@ def _consent(
         if wanted == "denied" and not _may_hold(remote, purpose):
             return Skip(reason="no-consent", detail="never told of this person")
     standing = person.consents[purpose]
-    event = ConsentEvent[Any](
+    event = ConsentEvent(
         delivery_id=f"{delivery.id}.{delivery.rev}",
         person=person.name,
         email=remote.email if wanted == "denied" and remote and remote.email else person.email,
@@ -198,7 +198,7 @@ def _trigger(
     for purpose in (target.requires, connector.requires):
         if purpose and not consent.granted(person, purpose):
             return Skip(reason="no-consent", detail=f"requires {purpose}")
-    event = TriggerEvent[Any](
+    event = TriggerEvent(
         delivery_id=f"{delivery.id}.{delivery.rev}",
         person=person.name,
         email=person.email,

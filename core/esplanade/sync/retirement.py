@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from esplanade.clock import as_datetime
 from esplanade.config.model import ConnectorConfig
 from esplanade.model import AudienceChange, ConsentEvent, ProfileEvent
@@ -41,7 +39,7 @@ def plan_retirement(
         purpose = delivery.subject
         if purpose not in connector.consents:
             return Skip(reason="not-mapped")
-        told = ConsentEvent[Any](
+        told = ConsentEvent(
             delivery_id=delivery_id,
             person=person.name,
             email=email,
@@ -57,7 +55,7 @@ def plan_retirement(
     leaving = audiences_to_leave(contact, connector)
     if not leaving:
         return Skip(reason="unchanged")
-    event = ProfileEvent[Any](
+    event = ProfileEvent(
         delivery_id=delivery_id,
         person=person.name,
         email=email,

@@ -6,7 +6,7 @@ import pytest
 
 from esplanade import PermanentError
 from esplanade.model import KINDS
-from esplanade.records import Answered, DeliveryFilter
+from esplanade.records import Answered, Attempt, DeliveryFilter
 from esplanade.runtime.hub import PRUNE_S
 from esplanade.runtime.retention import prune
 
@@ -45,8 +45,10 @@ async def test_payloads_are_kept_for_retention_and_ids_for_a_month_at_least(
 ):
     hub = await place.start(clock=clock, retention=retention)
     began = clock.time()
-    await sent_with_ids(hub, "ada", 1)
-    await sent_with_ids(hub, "ada", 2)
+    for number in (1, 2):
+        await sent_with_ids(hub, "ada", number)
+        failed = Attempt(delivery=number, at=began, took_s=0.1, outcome="retried", error="down")
+        await hub.store.run(lambda unit, failed=failed: unit.add_attempt(failed))
     seen = {"payloads": None, "ids": None}
     for day in range(1, 100):
         await pruned(hub, clock, 1)

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from esplanade.config.model import Retry
-from esplanade.delivery.verdict import Done, Park, Pause, Reject, RetryAt, judge, words
+from esplanade.delivery.verdict import Done, Park, Pause, Reject, RetryAt, Wait, judge, words
 from esplanade.errors import (
     AuthenticationError,
     DeliveryError,
@@ -24,7 +24,7 @@ from esplanade.values import Duration
 NOW = 1_000_000.0
 DAY = 86_400.0
 KINDS = ("profile", "consent", "trigger", "webhook")
-REPEATS = ("safe", "never")
+REPEATS = ("safe", "check", "never")
 UNKNOWN = (OutcomeUnknown("cut"), PluginError("no Outcome"), KeyError("ada@example.com"), DeliveryError("vague"))
 
 
@@ -40,12 +40,18 @@ class TestWhateverTheKindAndTheRepeatClass:
         outcome = Outcome(remote_id="9001")
         assert verdict(outcome, kind, repeat) == Done(outcome=outcome)
 
-    @pytest.mark.parametrize("error", [TemporaryError("down"), RateLimited("slow down")])
-    def test_what_was_not_acted_on_is_tried_again_and_the_base_stays_known(self, kind, repeat, error):
-        found = verdict(error, kind, repeat)
+    def test_what_was_not_acted_on_is_tried_again_and_nothing_is_in_doubt(self, kind, repeat):
+        found = verdict(TemporaryError("down"), kind, repeat)
         assert isinstance(found, RetryAt)
         assert NOW <= found.at <= NOW + 1
-        assert not found.base_unknown
+        assert not found.unknown
+
+    def test_a_vendor_that_asks_for_patience_gets_it_from_the_whole_lane(self, kind, repeat):
+        patience = "RateLimited: slow down"
+        assert verdict(RateLimited("slow down"), kind, repeat) == Wait(error=patience)
+        assert verdict(RateLimited("slow down", retry_after=9), kind, repeat) == Wait(error=patience, at=NOW + 9)
+        late = verdict(RateLimited("slow down"), kind, repeat, attempts=100, age=300 * DAY)
+        assert late == Wait(error=patience)
 
     def test_a_refusal_is_a_dead_letter_at_once(self, kind, repeat):
         found = verdict(PermanentError("no such group"), kind, repeat)
@@ -71,7 +77,7 @@ class TestWhateverTheKindAndTheRepeatClass:
             assert found.reason == "outcome-unknown"
         else:
             assert isinstance(found, RetryAt)
-            assert found.base_unknown == (kind != "trigger")
+            assert found.unknown
 
     def test_it_is_given_up_only_once_window_and_attempts_are_used_up(self, kind, repeat):
         assert isinstance(verdict(TemporaryError(), kind, repeat, attempts=100, age=29 * DAY), RetryAt)
@@ -89,8 +95,21 @@ def test_the_wait_that_a_vendor_asks_for_is_kept_up_to_a_day(error):
 
 @pytest.mark.parametrize("wish", [float("nan"), "120", "Wed, 21 Oct 2026 07:28:00 GMT", b"1", [1]])
 def test_a_wait_that_is_no_number_counts_as_none(wish):
-    found = verdict(RateLimited("later", retry_after=wish), attempts=1)
-    assert NOW <= found.at <= NOW + 1
+    assert verdict(RateLimited("later", retry_after=wish)).at is None
+    assert NOW <= verdict(TemporaryError("later", retry_after=wish)).at <= NOW + 1
+
+
+def test_a_trigger_is_looked_up_no_sooner_than_a_call_may_take():
+    delivery = Delivery(id=1, lane="crm", kind="trigger", attempts=1, first_at=NOW)
+
+    def at(error):
+        found = judge(error, delivery, now=NOW, retry=Retry(), rng=Random(1), repeat="check", look_up_after_s=30)
+        assert isinstance(found, RetryAt)
+        return found.at - NOW
+
+    assert at(OutcomeUnknown("cut")) == 30
+    assert at(OutcomeUnknown("cut", retry_after=90)) == 90
+    assert at(TemporaryError("refused")) <= 1
 
 
 def test_the_hubs_own_schedule_grows_with_the_attempts():

@@ -7,7 +7,7 @@ import pytest
 from esplanade.ingest.suppression import lift, suppressed
 from esplanade.records import Remote
 from esplanade.store.sqlite.connection import open_writer
-from esplanade.store.sqlite.store import SqliteUnit
+from esplanade.store.sqlite.unit import SqliteUnit
 
 NOW = 1_000.0
 

@@ -274,22 +274,22 @@ def test_what_equals_base_is_always_an_echo(value, conflict, at):
 
 def test_values_are_remembered_for_a_window():
     held = remote()
-    remember_sent(held, "field:name", "A.", NOW - WINDOW - 1, WINDOW)
-    remember_sent(held, "field:name", "B.", NOW - 1, WINDOW)
-    remember_sent(held, "field:name", "C.", NOW, WINDOW)
+    remember_sent(held, {"field:name": "A."}, NOW - WINDOW - 1, WINDOW)
+    remember_sent(held, {"field:name": "B."}, NOW - 1, WINDOW)
+    remember_sent(held, {"field:name": "C."}, NOW, WINDOW)
     assert [value.value for value in held.sent["field:name"]] == ["B.", "C."]
 
 
 def test_only_the_last_few_values_are_remembered():
     held = remote()
     for number in range(KEEP_SENT + 3):
-        remember_sent(held, "field:name", number, NOW, WINDOW)
+        remember_sent(held, {"field:name": number}, NOW, WINDOW)
     assert [value.value for value in held.sent["field:name"]] == list(range(3, KEEP_SENT + 3))
 
 
 def test_a_membership_in_flight_is_told_from_one_that_changed_later():
     held = remote()
-    remember_sent(held, "audience:vip", True, NOW, WINDOW)
+    remember_sent(held, {"audience:vip": True}, NOW, WINDOW)
     assert echoed(held, "audience:vip", True, telling(NOW + 1)) == Clocked(True, NOW)
     assert echoed(held, "audience:vip", False, telling(NOW + 1)) is None
     assert echoed(held, "audience:vip", True, telling(NOW + 2, at=NOW + 1)) is None
@@ -299,14 +299,14 @@ def test_a_membership_in_flight_is_told_from_one_that_changed_later():
 
 def test_a_write_counts_as_confirmed_once_it_is_reported_whole_and_until_the_next():
     held = remote()
-    remember_sent(held, "field:name", "Ada", NOW, WINDOW)
+    remember_sent(held, {"field:name": "Ada"}, NOW, WINDOW)
     confirm(held, "field:name", "Ad", {})
     assert held.confirmed == []
     confirm(held, "field:name", "Ada", {})
     confirm(held, "field:name", "Ada", {})
     confirm(held, "field:phone", "06", {})
     assert held.confirmed == ["field:name"]
-    remember_sent(held, "field:name", "Ada L.", NOW + 1, WINDOW)
+    remember_sent(held, {"field:name": "Ada L."}, NOW + 1, WINDOW)
     assert held.confirmed == []
 
 

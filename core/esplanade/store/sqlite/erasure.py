@@ -6,7 +6,6 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import msgspec
 
@@ -48,6 +47,7 @@ WORK = (
     "ORDER BY id LIMIT ?2"
 )
 DROP_ATTEMPTS = "DELETE FROM attempts WHERE delivery IN (SELECT value FROM json_each(?))"
+DROP_CLAIMS = "DELETE FROM claims WHERE delivery IN (SELECT value FROM json_each(?))"
 DROP_DELIVERIES = "DELETE FROM deliveries WHERE id IN (SELECT value FROM json_each(?))"
 PEOPLE = "SELECT id FROM people WHERE id = ?1 OR merged_into = ?1"
 THEIRS = (
@@ -66,7 +66,6 @@ CURSOR = "SELECT segment, done FROM fold_cursor"
 CUT_SEGMENT = "UPDATE journal SET entries = ?, payload = ? WHERE id = ? AND entries = ?"
 DROP_SEGMENT = "DELETE FROM journal WHERE id = ? AND entries = ?"
 CUT_CURSOR = "UPDATE fold_cursor SET done = done - ? WHERE segment = ?"
-CUT_TOTAL = "UPDATE journal_total SET entries = entries - ?"
 DROP_ANSWER = "DELETE FROM answers WHERE source = ? AND key = ?"
 DROP_VALUE = "DELETE FROM plugin_values WHERE connector = ? AND key = ?"
 DROP_CURSOR = "DELETE FROM cursors WHERE connector = ? AND job = ?"
@@ -100,7 +99,6 @@ class ErasureWrites(ErasureReads):
     """Erasing, and lifting what keeps an erased person away."""
 
     erase_ledger_words: Callable[[int], int]
-    _segment: Any
     _key: bytes | None = None
     _anybody: bool | None = None
     """Whether there may be suppressions. It never goes back to False: what lifted the last one may yet be undone."""
@@ -117,7 +115,7 @@ class ErasureWrites(ErasureReads):
 
     def begin_erasure(self, person: int, given: Iterable[str], at: float) -> Erasure:
         earlier = self.erasure(person)
-        return self._keep(
+        return self._record(
             Erasure(
                 person=person,
                 at=earlier.at if earlier else at,
@@ -151,26 +149,26 @@ class ErasureWrites(ErasureReads):
             stage, after = STAGES[STAGES.index(stage) + 1], []
         words = Words() if stage == "files" else erasure.words
         moved = msgspec.structs.replace(erasure, stage=stage, after=after, words=words, kept=erasure.kept + traces.kept)
-        return self._keep(moved), unfolded
+        return self._record(moved), unfolded
 
     def end_erasure(self, erasure: Erasure) -> Erasure:
-        return self._keep(msgspec.structs.replace(erasure, stage="done"))
+        return self._record(msgspec.structs.replace(erasure, stage="done"))
 
     def _suppression_key(self) -> bytes:
         if self._key is None:  # written once, by the schema itself
             self._key = super()._suppression_key()
         return self._key
 
-    def _keep(self, erasure: Erasure) -> Erasure:
+    def _record(self, erasure: Erasure) -> Erasure:
         self.db.execute(SAVE, (erasure.person, erasure.stage, _encode(erasure)))
         return erasure
 
-    def _remotes(self, person: int) -> list[Remote]:
+    def _held_of(self, person: int) -> list[Remote]:
         return [_remote(row[0]) for row in self.db.execute(REMOTES, (person,))]
 
     def _known_at(self, person: int, before: Iterable[str]) -> tuple[str, ...]:
         """The connectors whose vendors know the person, or may: a call may be under way."""
-        told = (each for each in self._remotes(person) if each.remote_id or each.email or each.sent or each.unknown)
+        told = (each for each in self._held_of(person) if each.remote_id or each.email or each.sent or each.unknown)
         return tuple(sorted({*before, *(each.connector for each in told)}))
 
     def _words(self, person: int, given: Iterable[str]) -> Words:
@@ -181,7 +179,7 @@ class ErasureWrites(ErasureReads):
         addresses |= {row[0] for row in self.db.execute(EMAILS, (person,))}
         ids |= {row[0] for row in self.db.execute(CDP_IDS, (person,))}
         contacts |= {(row[0], row[1]) for row in self.db.execute(FORMER, (person,))}
-        for remote in self._remotes(person):
+        for remote in self._held_of(person):
             known = [(remote.email, remote.remote_id), *((each.email, each.remote_id) for each in remote.former)]
             addresses |= {email for email, _ in known if email}
             contacts |= {(remote.connector, theirs) for _, theirs in known if theirs}
@@ -196,6 +194,7 @@ class ErasureWrites(ErasureReads):
         if deliveries:
             chosen = (json.dumps(deliveries),)
             self.db.execute(DROP_ATTEMPTS, chosen)
+            self.db.execute(DROP_CLAIMS, chosen)
             self.db.execute(DROP_DELIVERIES, chosen)
 
     def _drop_person(self, erasure: Erasure) -> Erasure:
@@ -234,7 +233,6 @@ class ErasureWrites(ErasureReads):
 
     def _cut_journal(self, traces: Traces) -> int:
         """Take entries out of segments; how many of them were still to be folded."""
-        self._segment = None
         total = 0
         for cut in traces.segments:
             left = cut.entries - len(cut.gone)
@@ -250,7 +248,6 @@ class ErasureWrites(ErasureReads):
                 folded = sum(place < done for place in cut.gone)
                 self.db.execute(CUT_CURSOR, (folded, segment))
             total += len(cut.gone) - folded
-        self.db.execute(CUT_TOTAL, (total,))
         return total
 
     def _clear_states(self, names: list[str]) -> None:

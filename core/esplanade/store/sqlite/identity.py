@@ -1,4 +1,4 @@
-"""Ways to find a person that are not theirs alone: merged people, and former contacts at vendors."""
+"""Merging people, and counting those in each audience."""
 
 from __future__ import annotations
 
@@ -8,13 +8,11 @@ import msgspec
 
 from esplanade.records import AudienceRun
 
+from .shelf import Shelf, Unknown
+
 _encode = msgspec.msgpack.Encoder().encode
 _run = msgspec.msgpack.Decoder(AudienceRun).decode
 
-BY_FORMER = (
-    "SELECT p.record FROM former_contacts f JOIN people p ON p.id = f.person WHERE f.connector = ? AND f.remote_id = ?"
-)
-ADD_FORMER = "INSERT OR REPLACE INTO former_contacts (connector, remote_id, person) VALUES (?, ?, ?)"
 LINEAGE = "UPDATE people SET merged_into = :into WHERE merged_into = :gone"
 POINT_EMAILS = "UPDATE emails SET person = :into WHERE person = :gone"
 POINT_CDP_IDS = "UPDATE cdp_ids SET person = :into WHERE person = :gone"
@@ -22,14 +20,13 @@ POINT_FORMER = "UPDATE former_contacts SET person = :into WHERE person = :gone"
 POINT_TIMELINE = "UPDATE timeline SET person = :into WHERE person = :gone"
 END_STATE = (
     "UPDATE deliveries SET state = 'done', outcome = 'unchanged', reason = 'merged', done_at = :now "
-    "WHERE person = :gone AND state = 'pending' AND kind IN ('profile', 'consent') AND payload = x''"
+    "WHERE person = :gone AND state = 'pending' AND kind IN ('profile', 'consent') AND payload = x'' "
+    "AND id NOT IN (SELECT delivery FROM claims)"
 )
 POINT_DELIVERIES = "UPDATE deliveries SET person = :into WHERE person = :gone"
 DROP_PENDING = "DELETE FROM pending_consents WHERE person = :gone"
 DROP_REMOTES = "DELETE FROM remotes WHERE person = :gone"
 DROP_DECISIONS = "DELETE FROM decisions WHERE person = :gone"
-AUDIENCE = "SELECT record FROM audiences WHERE connector = ? AND audience = ?"
-SAVE_AUDIENCE = "INSERT OR REPLACE INTO audiences (connector, audience, record) VALUES (?, ?, ?)"
 MERGE = (
     LINEAGE,
     POINT_EMAILS,
@@ -42,20 +39,39 @@ MERGE = (
     DROP_REMOTES,
     DROP_DECISIONS,
 )
+AUDIENCE = "SELECT record FROM audiences WHERE connector = ? AND audience = ?"
+SAVE_AUDIENCE = "INSERT OR REPLACE INTO audiences (connector, audience, record) VALUES (?, ?, ?)"
 
 
-class IdentityWrites:
-    """Merging people, and counting those in each audience."""
+def merge_person(db: sqlite3.Connection, gone: int, into: int, now: float) -> None:
+    """Point everything that led to one person to another. Nothing may be unwritten before, nor remembered after."""
+    for statement in MERGE:
+        db.execute(statement, {"gone": gone, "into": into, "now": now})
 
-    db: sqlite3.Connection
+
+class AudienceWrites:
+    """Counting those in each audience."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self.db = db
+        self._audiences: Shelf[tuple[str, str], bytes | None] = Shelf(1_024)
 
     def audience(self, connector: str, audience: str) -> AudienceRun:
-        row = self.db.execute(AUDIENCE, (connector, audience)).fetchone()
-        return _run(row[0]) if row else AudienceRun()
+        record = self._audiences.get((connector, audience))
+        if isinstance(record, Unknown):
+            row = self.db.execute(AUDIENCE, (connector, audience)).fetchone()
+            record = row[0] if row else None
+            self._audiences.learn((connector, audience), record)
+        return AudienceRun() if record is None else _run(record)
 
     def save_audience(self, connector: str, audience: str, run: AudienceRun) -> None:
-        self.db.execute(SAVE_AUDIENCE, (connector, audience, _encode(run)))
+        self._audiences.put((connector, audience), _encode(run))
 
-    def merge_person(self, gone: int, into: int, now: float) -> None:
-        for statement in MERGE:
-            self.db.execute(statement, {"gone": gone, "into": into, "now": now})
+    def write_audiences(self) -> None:
+        """Write what is still to be written."""
+        for (connector, audience), record in self._audiences.take().items():
+            self.db.execute(SAVE_AUDIENCE, (connector, audience, record))
+
+    def forget_audiences(self) -> None:
+        """What is remembered may be wrong."""
+        self._audiences.forget()

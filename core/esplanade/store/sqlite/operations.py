@@ -32,11 +32,6 @@ CLAIM_TICK = (
 MARK_SEEN = "INSERT OR REPLACE INTO seen (connector, purpose, person, run) VALUES (?, ?, ?, ?)"
 WAS_SEEN = "SELECT 1 FROM seen WHERE connector = ? AND purpose = ? AND person = ? AND run = ?"
 FORGET_RUN = "DELETE FROM seen WHERE connector = ?"
-OUTCOMES = "SELECT connector, what, reason, times FROM outcomes"
-ADD_OUTCOME = (
-    "INSERT INTO outcomes (connector, what, reason, times) VALUES (?, ?, ?, ?) "
-    "ON CONFLICT (connector, what, reason) DO UPDATE SET times = times + excluded.times"
-)
 OLD_SEGMENTS = (
     "SELECT j.id, length(j.payload) FROM (SELECT * FROM journal ORDER BY id LIMIT 100) j, fold_cursor c "
     "WHERE j.at < ? AND (j.id < c.segment OR (j.id = c.segment AND j.entries <= c.done)) ORDER BY j.id"
@@ -79,14 +74,9 @@ class OperationReads:
         row = self.db.execute(LAST_TICK, (connector, job)).fetchone()
         return row[0] if row else None
 
-    def outcomes(self) -> dict[tuple[str, str, str], int]:
-        return {(row[0], row[1], row[2]): row[3] for row in self.db.execute(OUTCOMES)}
-
 
 class OperationWrites(OperationReads):
     """Changing what is kept of connectors and jobs."""
-
-    _outcomes: dict[tuple[str, str, str], int]
 
     def save_connector_state(self, state: ConnectorState) -> None:
         self.db.execute(SAVE_STATE, (state.name, _encode(state)))
@@ -122,20 +112,6 @@ class OperationWrites(OperationReads):
         gone = self._prune_journal(kept_since) + self._prune_deliveries(kept_since)
         gone += self.db.execute(PRUNE_EVENT_IDS, (ids_since,)).rowcount
         return gone + self.db.execute(PRUNE_ANSWERS, (ids_since,)).rowcount
-
-    def outcomes_so_far(self) -> dict[tuple[str, str, str], int]:
-        """The counts that are not written down yet, to go back to when a part of the transaction is undone."""
-        return dict(self._outcomes)
-
-    def restore_outcomes(self, before: dict[tuple[str, str, str], int]) -> None:
-        """Forget the counts of what was undone."""
-        self._outcomes = before
-
-    def write_outcomes(self) -> None:
-        """Write down the counts that notes have added in this transaction: once a commit, not once a note."""
-        for (connector, what, reason), times in self._outcomes.items():
-            self.db.execute(ADD_OUTCOME, (connector, what, reason, times))
-        self._outcomes.clear()
 
     def _prune_journal(self, before: float) -> int:
         size, chosen = 0, list[int]()

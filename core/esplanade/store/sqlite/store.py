@@ -16,17 +16,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from esplanade.errors import StorageFull, StoreError
-from esplanade.records import Answered, Entry
+from esplanade.records import Answered, Entry, Place
 from esplanade.store.port import Reader, Unit
 
 from .connection import FileLock, open_reader, open_writer
-from .deliveries import DeliveryReads, DeliveryWrites
-from .erasure import ErasureReads, ErasureWrites
-from .journal import JournalReads, JournalWrites
-from .ledger import LedgerReads, LedgerWrites
-from .operations import OperationReads, OperationWrites
 from .pages import Pages, emptied
-from .people import PeopleReads, PeopleWrites
+from .unit import SqliteReader, SqliteUnit
 
 R = TypeVar("R")
 
@@ -39,36 +34,8 @@ BARRIER = "INSERT INTO meta (key, value) VALUES ('barrier', '1') ON CONFLICT (ke
 """Takes earlier commits that were spared the disk there along with this one: a commit without a change would sync nothing."""
 
 
-class SqliteReader(PeopleReads, LedgerReads, DeliveryReads, OperationReads, JournalReads, ErasureReads):
-    """Questions to the SQLite file."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-
-
-class SqliteUnit(PeopleWrites, LedgerWrites, DeliveryWrites, OperationWrites, JournalWrites, ErasureWrites):
-    """Work on the SQLite file, within the writer's transaction."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self.db = db
-        self._segment = None
-        self._outcomes = {}
-
-    def attempt(self, work: Callable[[], None]) -> Exception | None:
-        """Do a part of the unit under a savepoint of its own; sqlite's own failures end the whole unit."""
-        before = self.outcomes_so_far()
-        self.db.execute("SAVEPOINT part")
-        try:
-            work()
-        except sqlite3.OperationalError:
-            raise
-        except Exception as problem:  # noqa: BLE001 - returned to the caller, who decides what becomes of it
-            self.db.execute("ROLLBACK TO part")
-            self.db.execute("RELEASE part")
-            self.restore_outcomes(before)
-            return problem
-        self.db.execute("RELEASE part")
-        return None
+Places = dict[str, list[Place] | None]
+Settled = list[tuple[asyncio.Future[Any], Any, BaseException | None]]
 
 
 class _Accept:
@@ -83,12 +50,12 @@ class _Accept:
 class SqliteStore:
     """A Store on one SQLite file. Made by ``open``; one process at a time."""
 
-    def __init__(self, path: Path, db: sqlite3.Connection, pages: Pages, lock: FileLock) -> None:
+    def __init__(self, path: Path, unit: SqliteUnit, pages: Pages, lock: FileLock) -> None:
         self.path = path
-        self._db = db
+        self._db = unit.db
+        self._unit = unit
         self._pages = pages
         self._lock = lock
-        self._unit = SqliteUnit(db)
         self._loop = asyncio.get_running_loop()
         self._accepts: deque[_Accept] = deque()
         self._units: deque[tuple[Callable[[Unit], Any], asyncio.Future[Any], bool]] = deque()
@@ -97,6 +64,7 @@ class SqliteStore:
         self._behind = False
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closing = False
+        self.on_places: Callable[[Places], None] = lambda _: None
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-reader")
         self._reader: SqliteReader | None = None
         self.commits = 0
@@ -110,11 +78,11 @@ class SqliteStore:
         lock = FileLock(path)
         lock.take(path, {"pid": os.getpid(), "what": what})
         try:
-            db, pages = await asyncio.get_running_loop().run_in_executor(None, _opened, path)
+            unit, pages = await asyncio.get_running_loop().run_in_executor(None, _opened, path)
         except BaseException:
             lock.release()
             raise
-        return cls(path, db, pages, lock)
+        return cls(path, unit, pages, lock)
 
     def describe(self, what: str, url: str | None) -> None:
         """Write beside the store who holds it and where it answers, for the commands that look for a running hub."""
@@ -160,6 +128,17 @@ class SqliteStore:
         await self._loop.run_in_executor(None, self._pages.close)
         self._lock.release()
 
+    def _settle(self, settled: Settled, places: Places | None) -> None:
+        if places:
+            self.on_places(places)
+        for future, result, error in settled:
+            if future.done():
+                continue
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
     def _submit(self, waiting: deque[Any], item: Any) -> None:
         if self._closing:
             raise StoreError("the store is closed")
@@ -199,52 +178,70 @@ class SqliteStore:
                     break
                 self._signals.get()
                 continue
-            accepts = [self._accepts.popleft() for _ in range(len(self._accepts))]
-            settled = self._transaction(accepts) if accepts or self._units else []
-            if self._chores:
-                settled.append(self._chore(*self._chores.popleft()))
             try:
-                self._loop.call_soon_threadsafe(_settle, settled)
+                if self._accepts:  # alone, so that no answer waits for anything else
+                    self._tell(self._accept_all([self._accepts.popleft() for _ in range(len(self._accepts))]))
+                if self._units:
+                    self._tell(self._do_units(), self._unit.take_places())
+                if self._chores:
+                    self._tell([self._chore(*self._chores.popleft())])
             except RuntimeError:  # the loop is gone: nobody waits any more
                 break
         self._db.close()
 
-    def _transaction(self, accepts: list[_Accept]) -> list[tuple[asyncio.Future[Any], Any, BaseException | None]]:
-        began = time.monotonic()
-        settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]] = [
-            (accept.future, None, None) for accept in accepts
-        ]
+    def _tell(self, settled: Settled, places: Places | None = None) -> None:
+        self._loop.call_soon_threadsafe(self._settle, settled, places)
+
+    def _accept_all(self, accepts: list[_Accept]) -> Settled:
         try:
-            durable = bool(accepts) or self._units[0][2]
-            self._synchronise(full=durable)
-            self._db.execute("BEGIN IMMEDIATE")
-            if accepts:
-                self._unit.append([entry for accept in accepts for entry in accept.entries])
-                for accept in accepts:
-                    if accept.answered is not None:
-                        at = accept.entries[0].at if accept.entries else time.time()
-                        self._unit.keep_answer(accept.answered, at)
-            while self._units and (time.monotonic() - began < BUDGET_S or not settled):
+            self._begin(durable=True)
+            self._unit.append([entry for accept in accepts for entry in accept.entries])
+            for accept in accepts:
+                if accept.answered is not None:
+                    at = accept.entries[0].at if accept.entries else time.time()
+                    self._unit.keep_answer(accept.answered, at)
+            self._commit(durable=True)
+        except Exception as problem:  # noqa: BLE001 - whoever waits is told, and the writer goes on
+            self._undo()
+            error = _translated(problem)
+            return [(accept.future, None, error) for accept in accepts]
+        return [(accept.future, None, None) for accept in accepts]
+
+    def _do_units(self) -> Settled:
+        """Some units in one transaction: until requests wait for a commit, or it has gone on long enough."""
+        settled: Settled = []
+        durable = self._units[0][2]
+        until = time.monotonic() + BUDGET_S
+        try:
+            self._begin(durable=durable)
+            while self._units and not (settled and (self._accepts or time.monotonic() > until)):
                 if self._units[0][2] and not durable:
                     break  # it needs a commit that reaches the disk: the next one
                 work, future, _ = self._units.popleft()
                 settled.append((future, None, None))
                 settled[-1] = (future, *self._savepoint(work))
             self._unit.write_outcomes()
-            if durable and self._behind:
-                self._db.execute(BARRIER)
-            commit = time.monotonic()
-            self._db.execute("COMMIT")
-            self._behind = not durable
-            self.commits += 1
-            self.commit_seconds += time.monotonic() - commit
+            self._commit(durable=durable)
         except Exception as problem:  # noqa: BLE001 - whoever waits is told, and the writer goes on
             self._undo()
             if not settled:  # it could not even begin
                 settled.append((self._units.popleft()[1], None, None))
             error = _translated(problem)
-            settled = [(future, None, error) for future, _, _ in settled]
+            return [(future, None, error) for future, _, _ in settled]
         return settled
+
+    def _begin(self, *, durable: bool) -> None:
+        self._synchronise(full=durable)
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def _commit(self, *, durable: bool) -> None:
+        if durable and self._behind:
+            self._db.execute(BARRIER)
+        began = time.monotonic()
+        self._db.execute("COMMIT")
+        self._behind = not durable
+        self.commits += 1
+        self.commit_seconds += time.monotonic() - began
 
     def _chore(
         self, chore: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]
@@ -265,34 +262,26 @@ class SqliteStore:
         before = self._unit.outcomes_so_far()
         try:
             result = work(self._unit)
+            self._unit.write()
         except BaseException as problem:
             if not self._db.in_transaction:  # SQLite gave up the whole of it, as it may when the disk is full
                 raise
             self._db.execute("ROLLBACK TO unit")
             self._db.execute("RELEASE unit")
+            self._unit.forget()
             self._unit.restore_outcomes(before)
             return None, _translated(problem) if isinstance(problem, sqlite3.Error) else problem
         self._db.execute("RELEASE unit")
         return result, None
 
     def _undo(self) -> None:
-        self._unit = SqliteUnit(self._db)
         if self._db.in_transaction:
             self._db.execute("ROLLBACK")
+        self._unit = SqliteUnit(self._db)
 
 
-def _opened(path: Path) -> tuple[sqlite3.Connection, Pages]:
-    return open_writer(path), Pages(path)
-
-
-def _settle(settled: list[tuple[asyncio.Future[Any], Any, BaseException | None]]) -> None:
-    for future, result, error in settled:
-        if future.done():
-            continue
-        if error is not None:
-            future.set_exception(error)
-        else:
-            future.set_result(result)
+def _opened(path: Path) -> tuple[SqliteUnit, Pages]:
+    return SqliteUnit(open_writer(path)), Pages(path)
 
 
 def _translated(problem: BaseException) -> StoreError:

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from esplanade.config.model import ConnectorConfig, Hub
-from esplanade.delivery.desk import Finished
+from esplanade.delivery.dispatch import Dispatch
 from esplanade.delivery.outbound import OutboundDesk
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.fold import Fold
@@ -21,6 +21,7 @@ from esplanade.model import AudienceTarget, ConsentTarget, Outcome
 from esplanade.records import DeliveryFilter, Entry
 from esplanade.store.sqlite.store import SqliteStore
 from esplanade.testing.clock import FakeClock
+from tests import desks
 
 ALL = ("profile", "consent", "trigger")
 DELIVERED = Outcome()
@@ -62,6 +63,8 @@ class House:
         self.store, self.clock, self.log = store, clock, Log()
         self.world = World(hub=hub, connectors={each.name: each for each in connectors}, traits=traits or {})
         self.lanes = set()
+        if store is not None:
+            store.on_places = self.lanes.update
         self.intake = Intake(store, clock, wake=lambda: self.fold.wake())
         self.alerts = []
         self.fold = Fold(
@@ -69,7 +72,6 @@ class House:
             self.intake,
             self.world,
             self.log,
-            on_work=self.lanes.update,
             alert=lambda *words: self.alerts.append(words),
         )
         self.repeat = "safe"
@@ -133,11 +135,12 @@ class House:
                 raise answer
             return answer
 
+        hooks = dict.fromkeys(("on_profile", "on_consent", "on_trigger"), hook)
+        dispatch = Dispatch(hooks, None, was_sent=None, batch_items=1, triggers_at_once=1)
         return OutboundDesk(
             self.world.connectors[name],
+            dispatch,
             world=lambda: self.world,
-            hooks=dict.fromkeys(("on_profile", "on_consent", "on_trigger"), hook),
-            ctx=None,
             clock=self.clock,
             repeat=self.repeat,
             rng=Random(0),
@@ -146,16 +149,12 @@ class House:
     async def claim(self, name, outcome=DELIVERED):
         """Put one round of calls in flight; returns a function that settles them and gives their events."""
         desk, now = self.desk(name, outcome), self.clock.time()
-        round_ = await self.store.run(lambda unit: desk.round(unit, [], 10, set(), now))
-        while round_.more and not round_.work:  # all that was due came to nothing
-            round_ = await self.store.run(lambda unit: desk.round(unit, [], 10, set(), now))
+        works = await self.store.run(lambda unit: desks.claim(desk, unit, 10, now))
 
         async def settle():
-            done = [
-                Finished(work=work, verdict=(await desk.do(work))[0], began_at=now, took_s=0.0) for work in round_.work
-            ]
-            await self.store.run(lambda unit: desk.round(unit, done, 0, set(), self.clock.time()))
-            return [work.job[0].event for work in round_.work]
+            done = [await desks.call(desk, work, now) for work in works]
+            await self.store.run(lambda unit: desks.settle(desk, unit, done, self.clock.time()))
+            return [work.job.event for work in works]
 
         return settle
 

@@ -333,7 +333,7 @@ async def test_a_vendor_that_moves_a_contact_to_somebody_elses_address_conflicts
 
 async def replays(hub):
     wanted = DeliveryFilter(reason="identity-conflict", states=["parked"])
-    await hub.store.run(lambda unit: replay(unit, wanted, force=False, now=hub.clock.time()))
+    await replay(hub.store, wanted, force=False, now=hub.clock.time())
     hub.intake.added(1)
     await hub.fold.caught_up()
 
@@ -892,7 +892,7 @@ async def test_a_dead_letter_of_somebody_merged_is_replayed_for_the_survivor(hou
     await hub.deliver("webpower", book)
     (dead,) = await hub.queue("webpower", "dead")
     assert dead.person == (await hub.person(A)).id
-    await hub.store.run(lambda unit: replay(unit, DeliveryFilter(ids=[dead.id]), force=False, now=hub.clock.time()))
+    await replay(hub.store, DeliveryFilter(ids=[dead.id]), force=False, now=hub.clock.time())
     assert {event.email for event in await hub.deliver("webpower", book)} == {A}
 
 

@@ -81,7 +81,7 @@ async def test_what_an_earlier_run_left_is_folded_first(house, tmp_path):
 async def test_while_it_is_behind_the_next_steps_already_wait_at_the_writer(house, monkeypatch):
     """Else each step waits for a turn of a busy event loop, and an opt-out for all that was imported before it."""
     hub = await house(webpower={})
-    monkeypatch.setattr("esplanade.ingest.fold.SLICE", 10)
+    monkeypatch.setattr("esplanade.ingest.fold.LARGEST", 16)
     waiting, most, run = 0, 0, hub.store.run
 
     async def counted(work, **more):

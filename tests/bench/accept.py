@@ -53,13 +53,11 @@ class Costs(msgspec.Struct, frozen=True):
 
 async def measure() -> Costs:
     """All servers in turn, several times over."""
-    rounds: list[dict[str, tuple[float, float, float]]] = []
     async with _server("bare") as bare, _server("hub") as hub, _server("disk") as disk:
         urls = dict(zip(SERVERS, (bare, hub, disk), strict=True))
         for url in urls.values():
             await _round(url, 0)
-        for number in range(1, ROUNDS + 1):
-            rounds.append({name: await _round(url, number) for name, url in urls.items()})
+        rounds = [{name: await _round(url, number) for name, url in urls.items()} for number in range(1, ROUNDS + 1)]
     decode, admit = _each_item()
 
     def middle(of: Callable[[dict[str, tuple[float, float, float]], str], float]) -> dict[str, float]:
@@ -89,7 +87,9 @@ def table(costs: Costs) -> list[str]:
         for name, words in what.items()
     ]
     lines.append(f"{f'decoding each of {ITEMS} items, for comparison':45} {costs.decode:8.2f} µs")
-    lines.append(f"{f'judging each of {ITEMS} items':45} {costs.admit:8.2f} µs {costs.admit / costs.decode:20.2f} of decoding")
+    lines.append(
+        f"{f'judging each of {ITEMS} items':45} {costs.admit:8.2f} µs {costs.admit / costs.decode:20.2f} of decoding"
+    )
     return lines
 
 

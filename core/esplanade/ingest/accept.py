@@ -5,7 +5,8 @@ not good costs nobody else anything: it is reported with its place, and its neig
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+import os
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -17,7 +18,7 @@ from esplanade.records import Answered, Entry
 from esplanade.store.port import Store
 
 from .blame import MalformedError
-from .judge import Judges, random_ids
+from .judge import Judges
 from .shapes import WebhookIn
 
 MAX_BACKLOG = 200_000
@@ -28,6 +29,7 @@ IMPORT = "import"
 """The origin of what an operator imports."""
 
 _SLICE = 500
+_DRAWN = 64
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -68,7 +70,7 @@ class Intake:
         self._clock = clock
         self._unfolded = 0
         self._waiting: list[asyncio.Future[None]] = []
-        self._ids = random_ids()
+        self._ids = _random_ids()
         self._judges = Judges(self._ids)
 
     # Judging.
@@ -170,3 +172,11 @@ class Intake:
             turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(turn)
             await turn
+
+
+def _random_ids() -> Iterator[str]:
+    """Random ids for what has none of its own, drawn from the system many at a time."""
+    while True:
+        drawn = os.urandom(16 * _DRAWN).hex()
+        for start in range(0, len(drawn), 32):
+            yield "e-" + drawn[start : start + 32]

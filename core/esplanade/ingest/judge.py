@@ -1,9 +1,8 @@
-"""What is right for an event, and what becomes of it in the journal. Pure: the moment is passed in.
+"""What is right for an event, and what becomes of it in the journal. Pure: the moment and the ids are passed in.
 
 A judge knows one source and one kind, and what they share is worked out once, because it is asked about every item.
 """
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator
 from datetime import datetime
@@ -23,7 +22,6 @@ from .shapes import SHAPES, ConsentIn, JournalledProfile, ProfileIn, TriggerIn
 _AHEAD_S = 300.0
 _LAST_S = 253_402_300_800.0  # the end of the year 9999
 _BACKSLASH, _DELETE = 0x5C, 0x7F
-_DRAWN = 64
 _UINT64 = 0xCF  # msgpack's mark of an integer past 2^63
 _decoders: dict[Kind, msgspec.json.Decoder[Any]] = {kind: msgspec.json.Decoder(shape) for kind, shape in SHAPES.items()}
 _encode = msgspec.msgpack.Encoder().encode
@@ -159,11 +157,3 @@ def _seconds(path: str, said: datetime | float) -> float:
             path, "the time is outside the years 1970 to 9999; give RFC 3339 with a zone, or epoch seconds"
         )
     return seconds
-
-
-def random_ids() -> Iterator[str]:
-    """Random ids for what has none of its own, drawn from the system many at a time."""
-    while True:
-        drawn = os.urandom(16 * _DRAWN).hex()
-        for start in range(0, len(drawn), 32):
-            yield "e-" + drawn[start : start + 32]

@@ -101,6 +101,11 @@ async def test_401_without_a_token_that_is_known(client, headers):
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize("said", ["bearer shop-token", "BEARER  shop-token", "Bearer shop-token "])
+async def test_the_scheme_of_a_token_may_be_written_otherwise(client, said):
+    assert (await post(client, ADA, headers={"Authorization": said})).status == 202
+
+
 async def test_403_when_the_source_may_not(client):
     problem = await problem_of(await post(client, {**ADA, "trigger": "x"}, "/v1/triggers", TILL), 403)
     assert "trigger" in problem["detail"]

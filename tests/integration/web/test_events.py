@@ -118,6 +118,25 @@ async def test_consents_in_a_profile_need_the_right_of_the_source(client):
 
 
 @pytest.mark.parametrize(
+    ("length", "body"),
+    [
+        ("Content-Length: 27", b'{"email":"ada@example.com"}'),
+        ("Transfer-Encoding: chunked", b'1a\r\n{"email":"ada@example.com"\r\n1\r\n}\r\n0\r\n\r\n'),
+    ],
+)
+async def test_a_body_may_come_after_its_headers(hub, length, body):
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    head = f"POST /v1/profiles HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer shop-token\r\n{length}\r\n"
+    writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body)
+    assert (await reader.readuntil(b"\r\n")).split()[1] == b"202"
+    writer.close()
+    await writer.wait_closed()
+    assert len(await hub.journal()) == 1
+
+
+@pytest.mark.parametrize(
     "body", [b"", b"{", b"[1,", b"nope", b"\xff", b'"\xff"', b"[" * 200_000, b'{"email":"a@b.nl"} x', b"\xef\xbb\xbf{}"]
 )
 async def test_400_for_what_cannot_be_read(client, body):

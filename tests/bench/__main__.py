@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import aiohttp
-from tests.bench import fold
+from tests.bench import accept, fold
 from tests.bench.load import event, ingest, rate
 from tests.e2e.processes import free_port, start_hub
 
@@ -128,6 +128,9 @@ async def bench() -> None:
     ]
     for what, speed, ratio, of in rows:
         sys.stdout.write(f"{what:55} {speed:10,.0f}/s  {ratio:6.2f} {of}\n")
+    sys.stdout.write("\nbefore the answer, CPU time:\n")
+    for line in accept.table(await accept.measure()):
+        sys.stdout.write(f"{line}\n")
     costs = fold.measure()
     share = costs.changed / (1e6 / single + costs.changed)
     sys.stdout.write("\nbehind the answer, on the writer's thread:\n")

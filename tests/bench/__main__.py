@@ -7,18 +7,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
-import msgspec
-from tests.bench import fold
+from tests.bench import accept, fold
+from tests.bench.load import event, ingest, rate
 from tests.e2e.processes import free_port, start_hub
 
 from esplanade import runtime
 from esplanade.observe.logging import configure
 
-WORKERS = 64
 EVENTS = 6_000
 BULK = 20_000
 
@@ -55,39 +53,6 @@ connectors:
     settings: {{base_url: "http://127.0.0.1:{vendor}"}}
     pace: {{concurrency: 64}}
 """
-
-
-def event(number: int) -> bytes:
-    """One profile of about 400 bytes."""
-    fields = {f"field{at}": f"value {at} of person {number}, of some length" for at in range(6)}
-    return msgspec.json.encode({"email": f"person.{number}@load.example", "id": f"u-{number}", "fields": fields})
-
-
-async def rate(work: Callable[[int], Awaitable[None]], count: int) -> float:
-    """How many a second, with 64 workers."""
-    numbers = iter(range(count))
-
-    async def worker() -> None:
-        for number in numbers:
-            await work(number)
-
-    began = time.perf_counter()
-    await asyncio.gather(*(worker() for _ in range(WORKERS)))
-    return count / (time.perf_counter() - began)
-
-
-async def ingest(url: str, count: int) -> float:
-    """Single profiles a second into a server."""
-    headers = {"Authorization": "Bearer dev", "Content-Type": "application/json"}
-    connector = aiohttp.TCPConnector(limit=WORKERS)
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
-
-        async def one(number: int) -> None:
-            async with session.post(url, data=event(number)) as answer:
-                assert answer.status == 202, await answer.text()
-                await answer.read()
-
-        return await rate(one, count)
 
 
 async def bulk(url: str) -> float:
@@ -163,6 +128,9 @@ async def bench() -> None:
     ]
     for what, speed, ratio, of in rows:
         sys.stdout.write(f"{what:55} {speed:10,.0f}/s  {ratio:6.2f} {of}\n")
+    sys.stdout.write("\nbefore the answer, CPU time:\n")
+    for line in accept.table(await accept.measure()):
+        sys.stdout.write(f"{line}\n")
     costs = fold.measure()
     share = costs.changed / (1e6 / single + costs.changed)
     sys.stdout.write("\nbehind the answer, on the writer's thread:\n")

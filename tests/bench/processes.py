@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 
-def bare_server(port: int) -> None:
+def bare_app() -> web.Application:
     """The limit of ingest: decodes a JSON body and answers 202, nothing else. Also the vendor that answers at once."""
 
     async def take(request: web.Request) -> web.Response:
@@ -17,7 +17,12 @@ def bare_server(port: int) -> None:
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", take)
-    web.run_app(app, host="127.0.0.1", port=port, access_log=None, print=None)
+    return app
+
+
+def bare_server(port: int) -> None:
+    """Serve ``bare_app`` until ended."""
+    web.run_app(bare_app(), host="127.0.0.1", port=port, access_log=None, print=None)
 
 
 if __name__ == "__main__":

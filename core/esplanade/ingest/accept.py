@@ -7,8 +7,6 @@ not good costs nobody else anything: it is reported with its place, and its neig
 import asyncio
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
-from datetime import datetime
-from hashlib import blake2b
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -18,10 +16,10 @@ from esplanade.errors import EventError
 from esplanade.model import Kind
 from esplanade.records import Answered, Entry
 from esplanade.store.port import Store
-from esplanade.sync.identity import normalise
 
-from .blame import MalformedError, blame, refuse_bulky, refuse_controls, refuse_huge
-from .shapes import SHAPES, Incoming, JournalledProfile, ProfileIn, TriggerIn, WebhookIn
+from .blame import MalformedError
+from .judge import Judges
+from .shapes import WebhookIn
 
 MAX_BACKLOG = 200_000
 """Unfolded entries above which nothing more is taken."""
@@ -30,10 +28,8 @@ ROOM = 500
 IMPORT = "import"
 """The origin of what an operator imports."""
 
-_AHEAD_S = 300.0
-_LAST_S = 253_402_300_800.0  # the end of the year 9999
 _SLICE = 500
-_decoders = {kind: msgspec.json.Decoder(shape) for kind, shape in SHAPES.items()}
+_DRAWN = 64
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -74,6 +70,8 @@ class Intake:
         self._clock = clock
         self._unfolded = 0
         self._waiting: list[asyncio.Future[None]] = []
+        self._ids = _random_ids()
+        self._judges = Judges(self._ids)
 
     # Judging.
 
@@ -94,10 +92,11 @@ class Intake:
         of profiles the method ``import``. ``first`` is the position of the first item in its request.
         """
         admission = Admission()
-        judge = _Judge(source=source, kind=kind, may=may, backfill=backfill, imported=imported, now=self._clock.time())
+        judge = self._judges.of(source, kind, may=may, backfill=backfill, imported=imported)
+        now, entries = self._clock.time(), admission.entries
         for index, item in enumerate(items, first):
             try:
-                admission.entries.append(judge.entry(bytes(item)))
+                entries.append(judge.entry(bytes(item), now))
             except EventError as why:
                 admission.rejected.append(Rejected(index=index, path=why.path, error=why.message))
                 admission.malformed += isinstance(why, MalformedError)
@@ -126,7 +125,7 @@ class Intake:
 
     def entry_for_webhook(self, connector: str, webhook: WebhookIn) -> Entry:
         """A vendor's raw request as a journal entry."""
-        return Entry(kind="webhook", origin=connector, id=_random_id(), at=self._clock.time(), body=_encode(webhook))
+        return Entry(kind="webhook", origin=connector, id=next(self._ids), at=self._clock.time(), body=_encode(webhook))
 
     # Committing.
 
@@ -175,106 +174,9 @@ class Intake:
             await turn
 
 
-class _Judge:
-    """One request's kind, source and moment, applied to item after item."""
-
-    def __init__(
-        self, *, source: str, kind: Kind, may: Collection[Kind], backfill: bool, imported: bool, now: float
-    ) -> None:
-        self._source = source
-        self._kind = kind
-        self._consents = "consent" in may
-        self._backfill = backfill
-        self._imported = imported
-        self._now = now
-        self._scope = source.encode() + b"\0"
-        self._decoder = _decoders[kind]
-        self._random = _random_ids()
-
-    def entry(self, raw: bytes) -> Entry:
-        """The journal entry of one item. Raises EventError with the place, and nothing else."""
-        try:
-            item = self._decoder.decode(raw)
-        except (ValueError, RecursionError, OverflowError) as why:
-            raise blame(raw, self._decoder, why) from why
-        if b"\\" in raw or b"\x7f" in raw:  # no other JSON text holds a control character
-            refuse_controls(item)
-        refuse_bulky(raw, item)
-        self._address(item)
-        self._times(item)
-        if isinstance(item, ProfileIn) and item.consents and not self._consents:
-            raise EventError(
-                "$.consents", "this source may not send consents; give it the right `consent` or leave them out"
-            )
-        return Entry(
-            kind=self._kind,
-            origin=self._source,
-            id=self._id(item.event_id),
-            at=self._now,
-            body=self._body(item),
-            backfill=self._backfill,
-            dedupe=item.event_id is not None,
-        )
-
-    def _address(self, item: Incoming) -> None:
-        if item.email is not None:
-            item.email = normalise(item.email).given
-        elif item.id is None:
-            raise EventError("$.email", "neither email nor id is given; a profile needs one of them")
-        if isinstance(item, ProfileIn) and item.previous_email is not None:
-            try:
-                item.previous_email = normalise(item.previous_email).given
-            except EventError as why:
-                raise EventError("$.previous_email", why.message) from why
-
-    def _times(self, item: Incoming) -> None:
-        if item.at is not None:
-            said = _seconds("$.at", item.at)
-            item.at = self._now if said > self._now + _AHEAD_S else said
-        if isinstance(item, TriggerIn) and item.expires_at is not None:
-            item.expires_at = _seconds("$.expires_at", item.expires_at)
-
-    def _id(self, event_id: str | None) -> str:
-        if event_id is None:
-            return next(self._random)
-        return "e-" + blake2b(self._scope + event_id.encode(), digest_size=16).hexdigest()
-
-    def _body(self, item: Incoming) -> bytes:
-        kept = item
-        if self._imported and isinstance(item, ProfileIn):
-            kept = JournalledProfile(**msgspec.structs.asdict(item), imported=True)
-        try:
-            body = _encode(kept)
-        except OverflowError:
-            refuse_huge(item)
-            raise
-        if b"\xcf" in body:  # msgpack's mark of an integer past 2^63, or a byte that looks like one
-            refuse_huge(item)
-        return body
-
-
-def _seconds(path: str, said: datetime | float) -> float:
-    """Epoch seconds of a time that was given as such, or as RFC 3339."""
-    try:
-        seconds = said.timestamp() if isinstance(said, datetime) else float(said)
-    except OverflowError:
-        seconds = -1.0
-    if not 0 <= seconds < _LAST_S:
-        raise EventError(
-            path, "the time is outside the years 1970 to 9999; give RFC 3339 with a zone, or epoch seconds"
-        )
-    return seconds
-
-
 def _random_ids() -> Iterator[str]:
-    """Random ids, drawn from the system many at a time."""
-    batch = 1
+    """Random ids for what has none of its own, drawn from the system many at a time."""
     while True:
-        drawn = os.urandom(16 * batch).hex()
+        drawn = os.urandom(16 * _DRAWN).hex()
         for start in range(0, len(drawn), 32):
             yield "e-" + drawn[start : start + 32]
-        batch = 64
-
-
-def _random_id() -> str:
-    return "e-" + os.urandom(16).hex()

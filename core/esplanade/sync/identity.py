@@ -18,12 +18,13 @@ _BLANKS = " \t\r\n\u00a0"
 _MAX_BYTES = 254
 _MAX_SENSIBLE = 1_024
 
-_ATOM = r"[A-Za-z0-9_!#$%&'*+\-/=?^`{|}~]+"
-_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
-_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*@(?:{_LABEL}\.)+([A-Za-z]{{2,63}})\Z")
+_ATOM = r"[A-Za-z0-9_!#$%&'*+\-/=?^`{|}~]++"
+_LABEL = r"[A-Za-z0-9]++(?:-[A-Za-z0-9]++)*+"
+_PLAIN = re.compile(rf"{_ATOM}(?:\.{_ATOM})*+@(?:{_LABEL}\.)++[A-Za-z]{{2,63}}\Z")
 _MAX_LOCAL = 64  # octets, RFC 5321 section 4.5.3.1.1
+_MAX_PLAIN_DOMAIN = 63  # so that no label needs to be measured
 # Top-level domains that email-validator refuses as never deliverable.
-_REFUSED_TLDS = frozenset({"arpa", "invalid", "local", "localhost", "onion"})
+_REFUSED_TLDS = (".arpa", ".invalid", ".local", ".localhost", ".onion")
 
 
 class Address(Struct, frozen=True, array_like=True):
@@ -59,11 +60,11 @@ def same_address(one: str, other: str) -> bool:
 
 @lru_cache(maxsize=65_536)
 def _normalise(given: str) -> Address:
-    if len(given) <= _MAX_BYTES:
-        plain = _PLAIN.match(given)
-        short = given.find("@") <= _MAX_LOCAL
-        if plain and short and plain[1].lower() not in _REFUSED_TLDS and "--" not in given:
-            return Address(given, given.lower())
+    at = given.find("@")
+    if at <= _MAX_LOCAL and len(given) - at - 1 <= _MAX_PLAIN_DOMAIN and _PLAIN.match(given):
+        key = given.lower()
+        if not key.endswith(_REFUSED_TLDS):
+            return Address(given, key)
     return _validated(given)
 
 

@@ -1,11 +1,11 @@
 """Who may come in: sources by their token, operators by the admin token or by being on this machine."""
 
-import hashlib
 import ipaddress
 import os
 from urllib.parse import urlsplit
 
-from aiohttp import web
+from aiohttp import hdrs, web
+from msgspec import Struct
 
 from esplanade.config.model import Config, Source
 from esplanade.http.signatures import same
@@ -14,7 +14,14 @@ from .port import HubPort
 from .problems import Problem
 
 _FORWARDING = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
+_BEARER = b"Bearer "
 _HERE = frozenset({"same-origin", "none"})
+
+
+class _Known(Struct, frozen=True):
+    header: bytes
+    name: str
+    source: Source
 
 
 class Doors:
@@ -24,41 +31,54 @@ class Doors:
         self._hub = hub
         self._config: Config | None = None
         self._salt = os.urandom(16)
-        self._sources: dict[bytes, str] = {}
+        self._sources: dict[int, _Known] = {}
 
     def source(self, request: web.Request) -> tuple[str, Source]:
         """The source whose token this is. Raises Problem 401."""
         if self._hub.config is not self._config:
             self._learn(self._hub.config)
-        name = self._sources.get(self._digest(_bearer(request)))
-        if name is None:
+        given = _bytes(request.headers.get(hdrs.AUTHORIZATION, ""))
+        known = self._find(given) or self._find(_BEARER + _bearer(given))
+        if known is None:
             raise _unauthorized("give the source's token as `Authorization: Bearer …`")
-        return name, self._hub.config.sources[name]
+        return known.name, known.source
 
     def operator(self, request: web.Request) -> None:
         """Let an operator in. Raises Problem 401, 403."""
         token = self._hub.config.hub.admin_token.reveal()
         if token:
-            if not same(_bearer(request), token.encode()):
+            if not same(_bearer(_bytes(request.headers.get(hdrs.AUTHORIZATION, ""))), token.encode()):
                 raise _unauthorized("give hub.admin_token as `Authorization: Bearer …`")
         elif (why := _not_from_here(request)) is not None:
             raise Problem(403, f"without hub.admin_token only this machine may do this: {why}; set hub.admin_token")
 
     def _learn(self, config: Config) -> None:
-        # Looked up by a salted digest, so that the time it takes tells nothing about the tokens.
-        tokens = [(each.token.reveal(), name) for name, each in config.sources.items()]
-        self._sources = {self._digest(token.encode()): name for token, name in tokens if token}
+        known = [
+            _Known(_BEARER + each.token.reveal().encode(), name, each)
+            for name, each in config.sources.items()
+            if each.token.reveal()
+        ]
+        self._sources = {self._hash(each.header): each for each in known}
         self._config = config
 
-    def _digest(self, token: bytes) -> bytes:
-        return hashlib.blake2b(token, key=self._salt, digest_size=32).digest()
+    def _find(self, header: bytes) -> _Known | None:
+        """Whose header this is: found by its hash, and then compared in a time that does not tell where they differ."""
+        known = self._sources.get(self._hash(header))
+        return known if known is not None and same(known.header, header) else None
+
+    def _hash(self, header: bytes) -> int:
+        # Python keys its hashes with a secret of the process, unless PYTHONHASHSEED gives it away. Behind the salt nobody
+        # can tell what hash a header has, so the time that the look-up takes tells nothing about the tokens.
+        return hash(self._salt + header)
 
 
-def _bearer(request: web.Request) -> bytes:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    if scheme.lower() != "bearer":
-        return b""
-    return token.strip().encode("utf-8", "surrogateescape")
+def _bearer(header: bytes) -> bytes:
+    scheme, _, token = header.partition(b" ")
+    return token.strip() if scheme.lower() == b"bearer" else b""
+
+
+def _bytes(header: str) -> bytes:
+    return header.encode("utf-8", "surrogateescape")
 
 
 def _unauthorized(detail: str) -> Problem:

@@ -1,11 +1,13 @@
 """The hub's HTTP application, and the server around it that answers problems even to what is not HTTP."""
 
+import logging
 import time
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
-from aiohttp import web
-from aiohttp.typedefs import Handler, Middleware
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
 
 from esplanade.errors import StoreError
 
@@ -14,21 +16,19 @@ from .api import Events
 from .inbound import Hooks
 from .operators import Operators
 from .port import HubPort
-from .problems import HEADERS, Problem, of_http, of_store
+from .problems import API_HEADERS, HEADERS, Problem, of_http, of_store
 
 _log = structlog.get_logger("esplanade.web")
-_API_HEADERS = {**HEADERS, "Cache-Control": "no-store"}
 
 
 def make_app(hub: HubPort) -> web.Application:
     """Everything the hub serves. Run it with ``make_runner``."""
     doors = Doors(hub)
     events = Events(hub, doors)
-    app = web.Application(middlewares=[_answering_problems()])
-    app.add_routes(events.routes())
-    app.add_routes(Hooks(hub).routes())
-    app.add_routes(Operators(hub, doors, events).routes())
-    app.add_routes(_health(hub))
+    routes = [*events.routes(), *Hooks(hub).routes(), *Operators(hub, doors, events).routes(), *_health(hub)]
+    answers = _Answers()
+    app = web.Application()
+    app.add_routes([web.route(each.method, each.path, answers.of(each.handler), **each.kwargs) for each in routes])
     return app
 
 
@@ -49,31 +49,42 @@ def _health(hub: HubPort) -> list[web.RouteDef]:
     return [web.get("/healthz", alive), web.get("/readyz", ready)]
 
 
-def _answering_problems() -> Middleware:
-    log = _log.bind()  # once: an unbound logger binds anew for every line, written or not
+class _Answers:
+    """What a sender hears, whatever a handler does. Put around each handler: a middleware is threaded anew per request."""
 
-    @web.middleware
-    async def answer_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
-        began = time.perf_counter()
-        try:
-            answer = await handler(request)
-        except Problem as problem:
-            answer = problem.response()
-        except web.HTTPException as error:
-            answer = of_http(error).response()
-        except StoreError as error:
-            answer = of_store(error).response()
-        except Exception:
-            log.exception("request failed", route=_route(request), method=request.method)
-            answer = Problem(500, "an unexpected error; the hub's log has it").response()
-        answer.headers.update(_API_HEADERS if request.path.startswith("/v1/") else HEADERS)
-        if answer.status == 413:
-            answer.force_close()
+    def __init__(self) -> None:
+        self._log = _log.bind()  # once: an unbound logger binds anew for every line, written or not
+
+    def of(self, handler: Handler) -> Handler:
+        """A handler that raises nothing, and is noted in the log."""
+
+        async def answering(request: web.Request) -> web.StreamResponse:
+            began = time.perf_counter()
+            try:
+                answer = await handler(request)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the sender hears of it
+                answer = self._problem(request, error).response()
+            if self._log.is_enabled_for(logging.DEBUG):
+                self._note(request, answer, began)
+            return answer
+
+        return answering
+
+    def _problem(self, request: web.Request, error: Exception) -> Problem:
+        match error:
+            case Problem():
+                return error
+            case web.HTTPException():
+                return of_http(error)
+            case StoreError():
+                return of_store(error)
+            case _:
+                self._log.exception("request failed", route=_route(request), method=request.method)
+                return Problem(500, "an unexpected error; the hub's log has it")
+
+    def _note(self, request: web.Request, answer: web.StreamResponse, began: float) -> None:
         took_ms = (time.perf_counter() - began) * 1000
-        log.debug("request", method=request.method, route=_route(request), status=answer.status, took_ms=took_ms)
-        return answer
-
-    return answer_problems
+        self._log.debug("request", method=request.method, route=_route(request), status=answer.status, took_ms=took_ms)
 
 
 def _route(request: web.Request) -> str:
@@ -103,12 +114,15 @@ class _Protocol(web.RequestHandler):
         answer.force_close()
         return answer
 
-    async def finish_response(
+    def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
-    ) -> tuple[web.StreamResponse, bool]:
-        if isinstance(resp, web.HTTPException):  # raised before any middleware: an Expect that nobody can meet
-            resp = of_http(resp).response()
-        return await super().finish_response(request, resp, start_time)
+    ) -> Coroutine[Any, Any, tuple[web.StreamResponse, bool]]:
+        if hdrs.SERVER not in resp.headers:
+            if isinstance(resp, web.HTTPException):  # of no handler of ours: no such route, an Expect nobody can meet
+                resp = of_http(resp).response()
+                _log.debug("request", method=request.method, route="unknown", status=resp.status)
+            resp.headers.update(API_HEADERS if request.path.startswith("/v1/") else HEADERS)
+        return super().finish_response(request, resp, start_time)
 
 
 class _Server(web.Server):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import aiohttp
 import msgspec
-from aiohttp import web
+from aiohttp import hdrs, web
 from msgspec import Raw
 
 from .problems import Problem, too_large
@@ -17,6 +17,7 @@ MAX_ITEMS = 10_000
 
 _JSON = "application/json"
 _NDJSON = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+_AS_MOST_SAY: dict[str | None, bool] = {None: False, _JSON: False, **dict.fromkeys(_NDJSON, True)}
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _MAX_GZIP_MEMBERS = 1_000
 _MANY_COMMAS = 20 * MAX_ITEMS
@@ -28,9 +29,11 @@ _SPACE = re.compile(r"[ \t\r\n]*")
 
 def is_ndjson(request: web.Request) -> bool:
     """Whether the body has one item a line. Raises Problem 415 for what is neither that nor JSON."""
-    given = request.headers.get("Content-Type")
-    if given is None:
-        return False
+    given = request.headers.get(hdrs.CONTENT_TYPE)
+    known = _AS_MOST_SAY.get(given)
+    if known is not None:
+        return known
+    assert given is not None  # which is known
     essence, _, rest = given.partition(";")
     essence = essence.strip().lower()
     charset = request.charset if "charset" in rest.lower() else None
@@ -45,9 +48,22 @@ def is_ndjson(request: web.Request) -> bool:
     )
 
 
+def body_at_hand(request: web.Request) -> bytes | None:
+    """The body, when all of it has come already and nothing has to be done to it; None: ``read_body`` has to."""
+    content = request.content
+    if (
+        content.is_eof()
+        and content.total_bytes <= MAX_BYTES
+        and content.exception() is None
+        and hdrs.CONTENT_ENCODING not in request.headers
+    ):
+        return content.read_nowait()
+    return None
+
+
 async def read_body(request: web.Request, max_bytes: int = MAX_BYTES) -> bytes:
     """The body, inflated when it is gzip. Raises Problem 400, 413, 415."""
-    match request.headers.get("Content-Encoding", "").strip().lower():
+    match request.headers.get(hdrs.CONTENT_ENCODING, "").strip().lower():
         case "" | "identity":
             return await read_raw(request, max_bytes)
         case "gzip" | "x-gzip":

@@ -3,14 +3,13 @@
 from aiohttp import web
 
 from esplanade.clock import as_datetime
-from esplanade.errors import StoreError
 from esplanade.http.signatures import same
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.model import InboundRequest
 
 from .body import read_raw
 from .port import HubPort
-from .problems import Problem, busy, of_store
+from .problems import Problem, busy
 
 MAX_WEBHOOK_BYTES = 1024 * 1024
 DISABLED_RETRY_AFTER_S = 300
@@ -75,10 +74,7 @@ class Hooks:
             body=inbound.body,
             verified=verified,
         )
-        try:
-            await self._hub.intake.accept([self._hub.intake.entry_for_webhook(connector, webhook)])
-        except StoreError as why:
-            raise of_store(why) from why
+        await self._hub.intake.accept([self._hub.intake.entry_for_webhook(connector, webhook)])
 
 
 def _allowed(request: web.Request) -> web.Response:

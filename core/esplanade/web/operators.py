@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from esplanade.errors import DeliveryError, EventError, MissingMethodError, PluginError, StoreError
+from esplanade.errors import DeliveryError, EventError, MissingMethodError, PluginError
 from esplanade.ingest.accept import IMPORT
 from esplanade.model import KINDS
 from esplanade.store.port import Reader
@@ -28,7 +28,7 @@ from .access import Doors
 from .api import Events, Sender
 from .body import read_body
 from .port import HubPort
-from .problems import Problem, of_store
+from .problems import Problem
 
 R = TypeVar("R")
 T = TypeVar("T", bound=Struct)
@@ -97,7 +97,7 @@ class Operators:
     async def _connectors(self, request: web.Request) -> web.Response:
         _query(request)
         facts, now = self._hub.connectors(), self._hub.clock.time()
-        return _json(await self._read(lambda reader: connectors_view(facts, reader, now)))
+        return _json(await self._hub.store.read(lambda reader: connectors_view(facts, reader, now)))
 
     async def _person(self, request: web.Request) -> web.Response:
         _query(request)
@@ -115,9 +115,9 @@ class Operators:
         )
 
     async def _one(self, email: str, question: Callable[[Reader], dict[str, Any] | None]) -> web.Response:
-        content = await self._read(question)
+        content = await self._hub.store.read(question)
         if content is None:
-            raise Problem(404, await self._read(lambda reader: nobody(reader, email)))
+            raise Problem(404, await self._hub.store.read(lambda reader: nobody(reader, email)))
         return _json(content)
 
     async def _deliveries(self, request: web.Request) -> web.Response:
@@ -130,7 +130,7 @@ class Operators:
         wanted = delivery_filter(**asked)  # type: ignore[arg-type]  # what is left are its texts
         now = self._hub.clock.time()
         return _json(
-            await self._read(
+            await self._hub.store.read(
                 lambda reader: deliveries_view(reader, wanted, now=now, state=state, after=after, limit=limit)
             )
         )
@@ -204,13 +204,7 @@ class Operators:
     async def _state_of(self, name: str) -> web.Response:
         facts, now = self._hub.connectors(), self._hub.clock.time()
         one = [each for each in facts if each.name == name]
-        return _json(await self._read(lambda reader: connectors_view(one, reader, now)["connectors"][0]))
-
-    async def _read(self, question: Callable[[Reader], R]) -> R:
-        try:
-            return await self._hub.store.read(question)
-        except StoreError as why:
-            raise of_store(why) from why
+        return _json(await self._hub.store.read(lambda reader: connectors_view(one, reader, now)["connectors"][0]))
 
 
 async def _asking(question: Awaitable[R]) -> R:

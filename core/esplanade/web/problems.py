@@ -11,6 +11,8 @@ PROBLEM_JSON = "application/problem+json"
 RETRY_AFTER_S = 5
 HEADERS = {"X-Content-Type-Options": "nosniff", "Server": "esplanade"}
 """What every answer carries."""
+API_HEADERS = {**HEADERS, "Cache-Control": "no-store"}
+"""What every answer under ``/v1/`` carries."""
 
 _KNOWN = {
     400: ("malformed", "The request cannot be read"),
@@ -50,8 +52,10 @@ class Problem(Exception):
 
     def response(self) -> web.Response:
         """The answer to send."""
-        headers = {**HEADERS, **self.headers}
-        return web.Response(status=self.status, body=self.body, content_type=PROBLEM_JSON, headers=headers)
+        answer = web.Response(status=self.status, body=self.body, content_type=PROBLEM_JSON, headers=self.headers)
+        if self.status == 413:
+            answer.force_close()  # what is left of the body is not worth reading
+        return answer
 
 
 def too_large(detail: str) -> Problem:

@@ -101,6 +101,11 @@ async def test_401_without_a_token_that_is_known(client, headers):
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
 
 
+@pytest.mark.parametrize("said", ["bearer shop-token", "BEARER  shop-token", "Bearer shop-token "])
+async def test_the_scheme_of_a_token_may_be_written_otherwise(client, said):
+    assert (await post(client, ADA, headers={"Authorization": said})).status == 202
+
+
 async def test_403_when_the_source_may_not(client):
     problem = await problem_of(await post(client, {**ADA, "trigger": "x"}, "/v1/triggers", TILL), 403)
     assert "trigger" in problem["detail"]
@@ -110,6 +115,25 @@ async def test_consents_in_a_profile_need_the_right_of_the_source(client):
     item = {**ADA, "consents": {"newsletter": "granted"}}
     problem = await problem_of(await post(client, item, headers=TILL), 422)
     assert problem["rejected"][0]["path"] == "$.consents"
+
+
+@pytest.mark.parametrize(
+    ("length", "body"),
+    [
+        ("Content-Length: 27", b'{"email":"ada@example.com"}'),
+        ("Transfer-Encoding: chunked", b'1a\r\n{"email":"ada@example.com"\r\n1\r\n}\r\n0\r\n\r\n'),
+    ],
+)
+async def test_a_body_may_come_after_its_headers(hub, length, body):
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    head = f"POST /v1/profiles HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer shop-token\r\n{length}\r\n"
+    writer.write(f"{head}Expect: 100-continue\r\n\r\n".encode())
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(body)
+    assert (await reader.readuntil(b"\r\n")).split()[1] == b"202"
+    writer.close()
+    await writer.wait_closed()
+    assert len(await hub.journal()) == 1
 
 
 @pytest.mark.parametrize(

@@ -103,6 +103,22 @@ async def test_headers_keep_browsers_and_caches_out(client):
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+@pytest.mark.parametrize(
+    ("path", "status"), [("/v1/profiles", 405), ("/v1/nothing", 404), ("/v1/people/nobody@a.nl", 404)]
+)
+async def test_problems_carry_the_same_headers_whoever_found_them(client, path, status):
+    answer = await client.get(path)
+    await problem_of(answer, status)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Server"] == "esplanade"
+
+
+async def test_a_request_that_has_no_route_is_in_the_log_too(client):
+    with structlog.testing.capture_logs() as lines:
+        await client.get("/v1/people")
+    assert [(line["route"], line["status"]) for line in lines if line["event"] == "request"] == [("unknown", 404)]
+
+
 async def test_the_log_holds_no_address_and_no_key(client):
     with structlog.testing.capture_logs() as lines:
         await client.get("/v1/people/ada@example.com?connector=x")

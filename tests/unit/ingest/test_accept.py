@@ -101,6 +101,16 @@ def test_the_journal_holds_the_address_as_given_without_outer_blanks(intake):
     assert admission.entries[0].at == NOW
 
 
+async def test_each_request_is_judged_at_its_own_moment():
+    clock = FakeClock(NOW)
+    intake = Intake(Shelf(), clock)
+    for ahead in (0, 400):
+        await clock.advance(ahead)
+        admission = admit(intake, "profile", {**ADA, "at": NOW + 350})
+        assert admission.entries[0].at == NOW + ahead
+        assert kept(admission).at == (NOW + 350 if ahead else NOW)
+
+
 def test_an_event_id_gives_the_same_id_again_within_its_source(intake):
     item = json.dumps({**ADA, "event_id": "7"}).encode()
     one = intake.admit("shop", "profile", [item, item], may=ALL)

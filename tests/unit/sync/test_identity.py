@@ -115,6 +115,11 @@ def _ours(written):
 @example("POSTMASTER@Example.com")
 @example("a@b.local")
 @example("a@ab--cd.com")
+@example("a--b@my-shop.example")
+@example("a@" + "b" * 60 + ".nl")
+@example("a@" + "b" * 61 + ".nl")
+@example("a@b.c.LOCALHOST")
+@example("a@localhost.com")
 def test_the_cheap_path_agrees_with_email_validator(written):
     assert _ours(written) == _law(written)
 

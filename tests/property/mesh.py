@@ -91,7 +91,7 @@ class Mesh:
         vendor = self.vendors[name]
         ctx = context_of(config, self.clock)
         hooks = {f"on_{kind}": getattr(vendor, f"on_{kind}") for kind in ("profile", "consent", "trigger")}
-        dispatch = Dispatch(hooks, ctx, was_sent=None, batch_items=1, triggers_at_once=1)
+        dispatch = Dispatch(hooks, ctx, was_sent=None, batch_items=1, batch_bytes=1, triggers_at_once=1)
         self._desks[name] = OutboundDesk(
             config, dispatch, world=lambda: self.world, clock=self.clock, repeat="never", rng=Random(0)
         )

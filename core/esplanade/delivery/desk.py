@@ -19,6 +19,8 @@ class Work(Struct, kw_only=True):
     delivery: Delivery
     key: int
     job: Any
+    call: int = 0
+    """Works of one visit with the same number go in one call."""
 
 
 class Answer(Struct, kw_only=True):
@@ -87,10 +89,6 @@ class Desk(Protocol):
         ...
 
     # On the event loop.
-
-    def calls(self, work: Sequence[Work]) -> list[list[Work]]:
-        """The works of a visit as calls, the most urgent first."""
-        ...
 
     async def do(self, call: Sequence[Work]) -> list[Answer]:
         """Make one call; an answer for each of its works. Never raises but for cancellation."""

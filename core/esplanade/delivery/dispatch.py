@@ -34,8 +34,11 @@ class Dispatch:
         *,
         was_sent: Callable[[Any, Context], Awaitable[bool]] | None,
         batch_items: int,
+        batch_bytes: int,
         triggers_at_once: int,
     ) -> None:
+        self.max_bytes = batch_bytes
+        """How much the events of one call may weigh, as JSON."""
         self._ctx = ctx
         self._single = {kind: hook for kind in _KINDS if (hook := hooks.get(f"on_{kind}")) is not None}
         self._batch = {kind: hook for kind in _KINDS if (hook := hooks.get(f"on_{kind}_batch")) is not None}

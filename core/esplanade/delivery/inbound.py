@@ -102,7 +102,7 @@ class InboundDesk:
                 unit.save_delivery(delivery)
                 continue
             unit.claim(delivery)
-            visit.work.append(Work(delivery=delivery, key=number, job=job))
+            visit.work.append(Work(delivery=delivery, key=number, job=job, call=number))
         return visit
 
     def _reading(self, unit: Unit, delivery: Delivery, now: float) -> Fetch | None:
@@ -116,9 +116,6 @@ class InboundDesk:
 
     def key(self, place: Place) -> int:
         return place.delivery
-
-    def calls(self, work: Sequence[Work]) -> list[list[Work]]:
-        return [[one] for one in work]
 
     async def do(self, call: Sequence[Work]) -> list[Answer]:
         (work,) = call

@@ -259,7 +259,10 @@ class Lane:
             self._on_journalled(visit.journalled)
         if finished or len(claimed) < len(taken):
             self._woken.set()  # there is room for more
-        for call in self._desk.calls(visit.work):
+        calls: dict[int, list[Work]] = {}
+        for work in visit.work:
+            calls.setdefault(work.call, []).append(work)
+        for call in calls.values():
             self._start(call)
 
     async def _reach_the_disk(self) -> None:

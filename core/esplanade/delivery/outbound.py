@@ -28,6 +28,7 @@ from esplanade.sync.retirement import plan_retirement
 
 from .desk import Answer, Finished, Visit, Work
 from .dispatch import Dispatch, Result
+from .seats import NO_SEAT, NoSeat, Seats
 from .settle import Settlement
 from .verdict import Verdict, judge
 
@@ -98,7 +99,7 @@ class OutboundDesk:
         people = {one.work.key for one in finished} | {key for key, _ in taken}
         unit.expect(people=people, lanes=(self.lane,))
         self._alerts = {}
-        visit, seats = Visit(), _Seats(self._dispatch, room)
+        visit, seats = Visit(), Seats(self._dispatch, room)
         if careful:
             self._carefully(unit, finished, taken, seats, visit, now)
         else:
@@ -132,7 +133,7 @@ class OutboundDesk:
         return min(places, default=None)
 
     def _claim_all(
-        self, unit: Unit, taken: Sequence[tuple[int, Place]], seats: _Seats, visit: Visit, now: float
+        self, unit: Unit, taken: Sequence[tuple[int, Place]], seats: Seats, visit: Visit, now: float
     ) -> None:
         until = time.monotonic() + BUDGET_S
         for at, (person, place) in enumerate(taken):
@@ -150,7 +151,7 @@ class OutboundDesk:
         unit: Unit,
         finished: Sequence[Finished],
         taken: Sequence[tuple[int, Place]],
-        seats: _Seats,
+        seats: Seats,
         visit: Visit,
         now: float,
     ) -> None:
@@ -168,17 +169,16 @@ class OutboundDesk:
             visit.work += alone.work
             visit.returned += alone.returned
 
-    def _claim_next(self, unit: Unit, person: int, seats: _Seats, now: float) -> Work | _NoSeat | None:
+    def _claim_next(self, unit: Unit, person: int, seats: Seats, now: float) -> Work | NoSeat | None:
         """What goes first for a person; what needs no call is done with on the way. None: nothing, now."""
         while True:
             delivery = self._head(unit, person, now)
             if delivery is None:
                 return None
-            if not seats.has(delivery):
+            if not seats.any_for(delivery):
                 return NO_SEAT
-            claimed = self._claim(unit, delivery, now)
+            claimed = self._claim(unit, delivery, seats, now)
             if claimed is not None:
-                seats.take(delivery)
                 return claimed
 
     def _head(self, unit: Unit, person: int, now: float) -> Delivery | None:
@@ -195,7 +195,7 @@ class OutboundDesk:
             return None
         return head
 
-    def _claim(self, unit: Unit, delivery: Delivery, now: float) -> Work | None:
+    def _claim(self, unit: Unit, delivery: Delivery, seats: Seats, now: float) -> Work | NoSeat | None:
         person = unit.person(delivery.person or 0)
         assert person is not None
         world = self._world()
@@ -229,6 +229,9 @@ class OutboundDesk:
             self._settlement.finish(unit, delivery, now, outcome=outcome)
             unit.note(self._settlement.note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
             return None
+        call = seats.take(delivery, decided.event)
+        if call is None:
+            return NO_SEAT
         remote = remote or Remote(person=person.id, connector=self.lane)
         window = world.hub.echo_window
         merge.remember_sent(remote, sent_values(decided), now, window)
@@ -237,7 +240,7 @@ class OutboundDesk:
         remote.root, remote.hops = delivery.root, delivery.hops
         unit.save_remote(remote)
         unit.claim(delivery)
-        return Work(delivery=delivery, key=person.id, job=decided)
+        return Work(delivery=delivery, key=person.id, job=decided, call=call)
 
     def _set_aside(self, unit: Unit, delivery: Delivery | None, problem: Exception, now: float) -> None:
         if delivery is not None:
@@ -285,16 +288,6 @@ class OutboundDesk:
 
     # On the event loop.
 
-    def calls(self, work: Sequence[Work]) -> list[list[Work]]:
-        grouped: dict[tuple[str, bool], list[list[Work]]] = {}
-        for one in work:
-            kind = one.delivery.kind
-            calls = grouped.setdefault((kind, one.delivery.urgency == 0), [[]])
-            if len(calls[-1]) == self._dispatch.at_once(kind):
-                calls.append([])
-            calls[-1].append(one)
-        return [call for calls in grouped.values() for call in calls]
-
     async def do(self, call: Sequence[Work]) -> list[Answer]:
         kind = call[0].delivery.kind
         known: dict[int, Result] = {}
@@ -322,35 +315,6 @@ class OutboundDesk:
             repeat=self._repeat,
             look_up_after_s=self.connector.timeout,
         )
-
-
-class _NoSeat:
-    """The calls that may start now are full."""
-
-
-NO_SEAT = _NoSeat()
-
-
-class _Seats:
-    """How much of each kind still fits into the calls that may start now. Opt-outs share no call with anything else."""
-
-    def __init__(self, dispatch: Dispatch, calls: int) -> None:
-        self._dispatch = dispatch
-        self._calls = calls
-        self._free: dict[tuple[str, bool], int] = {}
-
-    def has(self, delivery: Delivery) -> bool:
-        """Whether there is room for one more of this kind."""
-        return self._calls > 0 or self._free.get((delivery.kind, delivery.urgency == 0), 0) > 0
-
-    def take(self, delivery: Delivery) -> None:
-        """One more is claimed."""
-        group = (delivery.kind, delivery.urgency == 0)
-        free = self._free.get(group, 0)
-        if not free:
-            self._calls -= 1
-            free = self._dispatch.at_once(delivery.kind)
-        self._free[group] = free - 1
 
 
 def _by_place(one: tuple[int, Place]) -> Place:

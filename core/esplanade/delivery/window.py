@@ -27,7 +27,7 @@ class Page(Struct, frozen=True, kw_only=True):
     urgency: int
     after: tuple[float, int]
     until: float
-    limit: int = PAGE
+    limit: int
 
 
 class Window:
@@ -39,6 +39,8 @@ class Window:
         self._busy: dict[int, Place | None] = {}
         self._waiting = [0] * len(URGENCIES)
         self._cursors = [START] * len(URGENCIES)
+        self._left: list[tuple[float, int] | None] = [None] * len(URGENCIES)
+        """Where the cursor must stand at the latest, because of what was left behind since a page was last asked for."""
         self._behind = [True] * len(URGENCIES)
         """Whether the store may hold more that is due, behind the cursor."""
         self._later: list[float | None] = [None] * len(URGENCIES)
@@ -101,19 +103,19 @@ class Window:
         for urgency, at in enumerate(self._later):
             if at is not None and at <= now:
                 self._behind[urgency], self._later[urgency] = True, None
-        return [
-            Page(urgency=urgency, after=self._cursors[urgency], until=now)
-            for urgency, behind in enumerate(self._behind)
-            if behind and self._waiting[urgency] < ROOM - PAGE
+        wanted = [
+            urgency for urgency, behind in enumerate(self._behind) if behind and self._waiting[urgency] <= ROOM - PAGE
         ]
+        for urgency in wanted:
+            self._left[urgency] = None
+        return [Page(urgency=each, after=self._cursors[each], until=now, limit=PAGE) for each in wanted]
 
     def loaded(self, page: Page, found: Sequence[tuple[int, Place]], later: float | None, now: float) -> None:
         """A page was read; ``later`` is when the first of its urgency falls due that is not yet due."""
-        urgency = page.urgency
-        if self._cursors[urgency] >= page.after:  # else something was left behind meanwhile that is not on this page
-            last = found[-1][1] if found else None
-            self._cursors[urgency] = (last.due_at, last.delivery) if last is not None else page.after
-            self._behind[urgency] = len(found) == page.limit
+        urgency, left = page.urgency, self._left[page.urgency]
+        cursor = (found[-1][1].due_at, found[-1][1].delivery) if found else page.after
+        self._cursors[urgency] = cursor if left is None else min(cursor, left)
+        self._behind[urgency] = len(found) == page.limit or left is not None
         for key, place in found:
             if key not in self._busy:
                 self._add(key, place)
@@ -122,8 +124,9 @@ class Window:
 
     def rescan(self) -> None:
         """Anything may have changed: read all of it anew."""
-        self._cursors = [START] * len(URGENCIES)
-        self._behind = [True] * len(URGENCIES)
+        for urgency in range(len(URGENCIES)):
+            self._cursors[urgency] = self._left[urgency] = START
+            self._behind[urgency] = True
 
     def next_due_at(self) -> float | None:
         """When something falls due that is not due now."""
@@ -155,5 +158,6 @@ class Window:
 
     def _leave(self, place: Place) -> None:
         """Let the cursor stand before a place, so that it is read from the store when it is its turn."""
-        before = (place.due_at, place.delivery - 1)
+        before, left = (place.due_at, place.delivery - 1), self._left[place.urgency]
         self._cursors[place.urgency] = min(self._cursors[place.urgency], before)
+        self._left[place.urgency] = before if left is None else min(before, left)

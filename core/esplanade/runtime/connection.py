@@ -148,6 +148,7 @@ class Connection:
             self.ctx,
             was_sent=self.plugin.was_sent if "was_sent" in self.methods else None,
             batch_items=self.plugin.batch_items,
+            batch_bytes=self.plugin.batch_bytes,
             triggers_at_once=NEVER_AT_ONCE if repeat == "never" else self.plugin.batch_items,
         )
         outbound = OutboundDesk(

@@ -72,6 +72,8 @@ class DeliveryWrites(DeliveryReads):
         self.db = db
         self._open: Shelf[tuple[str, int], Group] = Shelf(ROOM)
         """What waits or is under way, by lane and person."""
+        self._begun: set[tuple[str, int]] = set()
+        """For which of the newborn something was queued."""
         self._unwritten: dict[int, Delivery] = {}
         self._claims: dict[int, str] = {}
         self._unclaimed: list[int] = []
@@ -240,10 +242,12 @@ class DeliveryWrites(DeliveryReads):
         """Write what is still to be written of work."""
         self._write_rows()
         self._write_attempts()
+        self._begun.clear()
 
     def forget_work(self) -> None:
         """What is remembered may be wrong, and what was to be written was undone. The lanes look through all that waits."""
         self._open.forget()
+        self._begun.clear()
         self._unwritten.clear()
         self._claims.clear()
         self._unclaimed.clear()
@@ -265,7 +269,7 @@ class DeliveryWrites(DeliveryReads):
         group = self._open.get((lane, person))
         if isinstance(group, Unknown):
             group = {}
-            if person not in self._newborn:
+            if not self._has_none(lane, person):
                 self._write_rows()
                 group = {row[0]: made(row) for row in self.db.execute(OF_ONE, (person, lane))}
             self._open.learn((lane, person), group)
@@ -294,13 +298,19 @@ class DeliveryWrites(DeliveryReads):
         key = (delivery.lane, delivery.person)
         group = self._open.get(key)
         if isinstance(group, Unknown):
-            if delivery.person not in self._newborn:
+            if not self._has_none(delivery.lane, delivery.person):
                 return
             group = {}
         others = {number: each for number, each in group.items() if number != delivery.id}
         if delivery.state in {"pending", "in_flight"}:
             others[delivery.id] = delivery
         self._open.learn(key, others)
+        if delivery.person in self._newborn:
+            self._begun.add(key)
+
+    def _has_none(self, lane: str, person: int) -> bool:
+        """Whether nothing can be open for somebody in a lane, because the store has only just come to know them."""
+        return person in self._newborn and (lane, person) not in self._begun
 
     def _show(self, delivery: Delivery) -> None:
         places = self._places.setdefault(delivery.lane, [])

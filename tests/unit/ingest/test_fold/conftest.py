@@ -136,7 +136,7 @@ class House:
             return answer
 
         hooks = dict.fromkeys(("on_profile", "on_consent", "on_trigger"), hook)
-        dispatch = Dispatch(hooks, None, was_sent=None, batch_items=1, triggers_at_once=1)
+        dispatch = Dispatch(hooks, None, was_sent=None, batch_items=1, batch_bytes=1, triggers_at_once=1)
         return OutboundDesk(
             self.world.connectors[name],
             dispatch,

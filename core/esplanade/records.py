@@ -170,6 +170,11 @@ def inbound_lane(connector: str) -> str:
     return f"{connector}:in"
 
 
+def connector_of(lane: str) -> str:
+    """The connector whose lane it is, towards its vendor or from it."""
+    return lane.removesuffix(":in")
+
+
 class Delivery(Struct, kw_only=True):
     """A piece of work towards a vendor, or (kind ``webhook``) one from it that waits to be read."""
 

@@ -50,6 +50,7 @@ ALLOWED = {
         "visit": {"delivery is None": SETTLED_MEANWHILE, "not (job is None": HANDED_ON},
     },
     "delivery/outbound.py": {
+        "_claim": {"call is None": STAYS_DUE},
         "_carefully": {"not (problem is not None": "it was settled or claimed, which says what it did"},
         "_claim_all": {"at and time.monotonic() > until": STAYS_DUE},
         "_head": {

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
+from esplanade.observe.metrics import Ended
 from esplanade.records import Delivery, Place
 from esplanade.store.port import Unit
 
@@ -53,6 +54,8 @@ class Visit(Struct, kw_only=True):
     """The claims must be on disk before the first byte leaves: a power cut must not let this work be done twice."""
     alerts: dict[str, str] = field(default_factory=dict)
     """What a human must hear of, by the key that says which ones are the same."""
+    uncalled: dict[tuple[str, Ended], int] = field(default_factory=dict)
+    """How much ended without a call, by kind and outcome."""
 
 
 class Desk(Protocol):

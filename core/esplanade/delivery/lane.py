@@ -12,7 +12,8 @@ from esplanade.clock import Clock
 from esplanade.config.model import Retry
 from esplanade.context import Log
 from esplanade.errors import StoreError
-from esplanade.records import Place
+from esplanade.observe.metrics import Ended, Metrics
+from esplanade.records import Place, connector_of
 from esplanade.store.port import Store, Unit
 
 from . import backoff
@@ -66,8 +67,10 @@ class Lane:
         on_pause: Callable[[Pause], None],
         on_journalled: Callable[[int], None],
         alert: Callable[[str, str], None],
+        metrics: Metrics,
     ) -> None:
         self.name = desk.lane
+        self._connector = connector_of(desk.lane)
         self.breaker = breaker
         self.paused = False
         self.done = 0
@@ -84,6 +87,7 @@ class Lane:
         self._on_pause = on_pause
         self._on_journalled = on_journalled
         self._alert = alert
+        self._metrics = metrics
         self._window = Window()
         self._calls: set[_Call] = set()
         self._finished: list[Finished] = []
@@ -253,6 +257,8 @@ class Lane:
         for key, place in visit.returned:
             self._window.offer(key, place, now)
         self.done += len(finished)
+        for (kind, outcome), many in visit.uncalled.items():
+            self._metrics.ended(self._connector, kind, outcome, many)
         for about, message in visit.alerts.items():
             self._alert(about, message)
         if visit.journalled:
@@ -343,6 +349,8 @@ class Lane:
     def _after(self, one: Finished, now: float) -> None:
         """The log, and the pause, that follow from a verdict once it is on disk."""
         delivery, took_ms = one.work.delivery.id, round(one.took_s * 1000, 1)
+        self._metrics.called(self._connector, one.work.delivery.kind, one.took_s)
+        self._metrics.ended(self._connector, one.work.delivery.kind, _ended(one.answer.verdict))
         match one.answer.verdict:
             case Done(outcome=outcome):
                 self._log.debug("delivered", lane=self.name, delivery=delivery, took_ms=took_ms, outcome=outcome.status)
@@ -412,3 +420,18 @@ class Lane:
         if self._ailing:
             self._ailing = False
             self._log.info("vendor_available", lane=self.name)
+
+
+def _ended(verdict: Verdict) -> Ended:
+    """A verdict as metrics tell it."""
+    match verdict:
+        case Done(outcome=outcome):
+            return "unchanged" if outcome.status == "unchanged" else "delivered"
+        case RetryAt() | Wait() | Pause():
+            return "retried"
+        case Park():
+            return "parked"
+        case Reject():
+            return "rejected"
+        case _:
+            assert_never(verdict)

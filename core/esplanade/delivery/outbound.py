@@ -18,6 +18,7 @@ from esplanade.errors import OutcomeUnknown
 from esplanade.ingest.changes import LIVE, work
 from esplanade.ingest.retire import chain_of, former_ref, move_on
 from esplanade.ingest.world import World
+from esplanade.observe.metrics import Ended
 from esplanade.records import Contact, Delivery, Person, Place, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import contacts, mapping, merge
@@ -63,6 +64,7 @@ class OutboundDesk:
         self._doubtful_before = doubtful_before
         self._settlement = Settlement(connector)
         self._alerts: dict[str, str] = {}
+        self._uncalled: dict[tuple[str, Ended], int] = {}
 
     def key(self, place: Place) -> int:
         return place.person or 0
@@ -98,7 +100,7 @@ class OutboundDesk:
     ) -> Visit:
         people = {one.work.key for one in finished} | {key for key, _ in taken}
         unit.expect(people=people, lanes=(self.lane,))
-        self._alerts = {}
+        self._alerts, self._uncalled = {}, {}
         visit, seats = Visit(), Seats(self._dispatch, room)
         if careful:
             self._carefully(unit, finished, taken, seats, visit, now)
@@ -108,7 +110,7 @@ class OutboundDesk:
             self._claim_all(unit, self._in_turn(unit, settled, taken, now), seats, visit, now)
         for person in people - {one.key for one in visit.work}:
             unit.remind(self.lane, person)
-        visit.alerts = self._alerts
+        visit.alerts, visit.uncalled = self._alerts, self._uncalled
         visit.barrier = any(one.delivery.kind == "trigger" for one in visit.work)
         return visit
 
@@ -225,7 +227,8 @@ class OutboundDesk:
             if staying:
                 decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, staying=staying)
         if isinstance(decided, Skip):
-            outcome = "expired" if decided.reason == "expired" else "unchanged"
+            outcome: Ended = "expired" if decided.reason == "expired" else "unchanged"
+            self._uncalled[delivery.kind, outcome] = self._uncalled.get((delivery.kind, outcome), 0) + 1
             self._settlement.finish(unit, delivery, now, outcome=outcome)
             unit.note(self._settlement.note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
             return None

@@ -60,12 +60,20 @@ class Admission(Struct, kw_only=True):
 class Intake:
     """Turns what comes in into journal entries, commits them, and says when there is no room for more.
 
-    ``wake`` is called after each commit, so that the fold runs. Whoever appends to the journal beside this class says
-    so with ``added``; the fold says ``folded``.
+    ``wake`` is called after each commit, so that the fold runs; ``on_accepted`` hears from whom how many events of which kind
+    were taken. Whoever appends to the journal beside this class says so with ``added``; the fold says ``folded``.
     """
 
-    def __init__(self, store: Store, clock: Clock, *, wake: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        wake: Callable[[], None] = lambda: None,
+        on_accepted: Callable[[str, str, int], None] = lambda _source, _kind, _many: None,
+    ) -> None:
         self.wake = wake
+        self._on_accepted = on_accepted
         self._store = store
         self._clock = clock
         self._unfolded = 0
@@ -137,6 +145,8 @@ class Intake:
         except Exception:
             self.folded(len(entries))
             raise
+        if entries and entries[0].kind != "webhook":  # the entries of one request are of one kind and origin
+            self._on_accepted(entries[0].origin, entries[0].kind, len(entries))
         self.wake()
 
     # Room.

@@ -28,6 +28,7 @@ from esplanade.http.session import Session
 from esplanade.http.ssrf import EgressGuard
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.world import World
+from esplanade.observe.metrics import Metrics
 from esplanade.registry import Registry
 from esplanade.store.port import Store
 from esplanade.testing.twin import Furnishing, Twin
@@ -50,6 +51,7 @@ class Shared(Struct, kw_only=True):
     on_pause: Callable[[str, Pause], None]
     on_journalled: Callable[[int], None]
     rng: Random
+    metrics: Metrics
     doubtful_before: float
     """State that was queued before this is sent whatever the vendor is thought to hold: the store was not closed in order."""
 
@@ -188,6 +190,7 @@ class Connection:
                     on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
                     on_journalled=shared.on_journalled,
                     alert=shared.alert,
+                    metrics=shared.metrics,
                 )
             )
         if "pull" in self.methods or "fetch" in self.methods:
@@ -207,6 +210,10 @@ class Connection:
     def outbound(self) -> Lane:
         """The lane towards the vendor."""
         return self.lanes[0]
+
+    def lane(self, name: str) -> Lane:
+        """One of its lanes, by the name that the lane has in the store."""
+        return self.lanes[name != self.config.name]
 
     def require(self, method: Literal["pull", "discover", "check"]) -> None:
         """Raise MissingMethodError when the plugin does not have an optional method."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 import structlog
 from aiohttp import web
 
+from esplanade import __version__
 from esplanade.clock import Clock, SystemClock
 from esplanade.config.model import Config, ConnectorConfig
 from esplanade.delivery.pull import Puller, PullResult
@@ -18,10 +19,12 @@ from esplanade.ingest.accept import Intake
 from esplanade.ingest.fold import Fold
 from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Discovery, InboundRequest
-from esplanade.records import DeliveryFilter, Place
+from esplanade.observe.metrics import Metrics
+from esplanade.records import DeliveryFilter, connector_of
 from esplanade.registry import Registry, version_of
 from esplanade.schedule import Job, Schedule, Timing
 from esplanade.store.locate import open_store
+from esplanade.store.port import Committed
 from esplanade.store.sqlite.store import SqliteStore
 from esplanade.web.app import make_app, make_runner
 from esplanade.web.port import ConnectorFacts, Erased, PullSummary
@@ -52,7 +55,8 @@ class Hub:
         self.clock = clock
         self.log = structlog.get_logger("esplanade.hub")
         self.registry = Registry()
-        self.intake = Intake(store, clock, wake=self._wake_fold)
+        self.metrics = Metrics(__version__)
+        self.intake = Intake(store, clock, wake=self._wake_fold, on_accepted=self.metrics.accepted)
         self.alert = Alerts(loaded.config.hub, clock, self.log)
         self.connections: dict[str, Connection] = {}
         self.failures: dict[str, str] = {}
@@ -106,7 +110,7 @@ class Hub:
         return hub
 
     async def _start(self, *, listen: bool, deliver: bool) -> None:
-        self.store.on_places = self._offer
+        self.store.on_commit = self._on_commit
         await self.intake.start()
         self._doubtful_before = await self.store.run(partial(opened, now=self.clock.time()))
         self._secret = await load_secret(self.config, self.store)
@@ -327,6 +331,7 @@ class Hub:
             on_journalled=self._on_journalled,
             rng=random.Random(),
             doubtful_before=self._doubtful_before,
+            metrics=self.metrics,
         )
 
     async def _listen(self) -> None:
@@ -370,12 +375,16 @@ class Hub:
         self.intake.added(entries)
         self._fold.wake()
 
-    def _offer(self, places: Mapping[str, Sequence[Place] | None]) -> None:
+    def _on_commit(self, committed: Committed) -> None:
         """Tell the lanes what work has come to them, or may go now."""
-        for name, theirs in places.items():
-            connection = self.connections.get(name.removesuffix(":in"))
+        self.metrics.committed([committed.took_s])
+        for (connector, _, reason), many in committed.noted.items():
+            if reason == "echo":
+                self.metrics.echoed(connector, many)
+        for name, places in committed.places.items():
+            connection = self.connections.get(connector_of(name))
             if connection is not None:
-                connection.lanes[name.endswith(":in")].offer(theirs)
+                connection.lane(name).offer(places)
 
     def _sweep(self) -> None:
         for connection in self.connections.values():

@@ -6,8 +6,10 @@ sees what earlier units wrote. A ``Reader`` only reads, on its own thread, besid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
+
+from msgspec import Struct, field
 
 from esplanade.records import (
     Answered,
@@ -29,6 +31,16 @@ from esplanade.sync.audit import LedgerEnd, LinkedRow
 from .erasures import Erasure, Suppression, Traces
 
 R = TypeVar("R")
+
+
+class Committed(Struct, frozen=True, kw_only=True):
+    """What others must know of a commit."""
+
+    took_s: float = 0.0
+    places: Mapping[str, list[Place] | None] = field(default_factory=dict)
+    """Where work stands now that was queued or put off, by lane; None for a lane in which anything may have changed."""
+    noted: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    """How many notes were made, by connector, what and reason."""
 
 
 class Reader(Protocol):
@@ -88,6 +100,10 @@ class Reader(Protocol):
     def attempts(self, delivery: int) -> list[Attempt]: ...
     def durations(self) -> dict[str, list[float]]:
         """How long the latest calls took, in seconds, by lane; a thousand of each at most."""
+        ...
+
+    def oldest_due_at(self, lane: str, urgency: int, now: float) -> float | None:
+        """When the delivery of one urgency that has waited longest fell due, of those that are due and not in flight."""
         ...
 
     def counts(self, now: float) -> dict[str, QueueCounts]:
@@ -297,9 +313,8 @@ class Unit(Reader, Protocol):
 class Store(Protocol):
     """A store that is open. ``accept`` and ``run`` return once their work is on disk."""
 
-    on_places: Callable[[dict[str, list[Place] | None]], None]
-    """Called on the event loop after each commit with where work stands now that was queued or put off, by lane, before
-    whoever asked for that commit hears of it; None for a lane in which anything may have changed."""
+    on_commit: Callable[[Committed], None]
+    """Called on the event loop after each commit, before whoever asked for it hears of it."""
 
     async def accept(self, entries: list[Entry], answered: Answered | None = None) -> None:
         """Append to the journal; requests in flight share one commit. Raises StorageFull, StoreError."""

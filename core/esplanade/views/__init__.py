@@ -7,6 +7,7 @@ from .connectors import ConnectorFacts, connectors_view
 from .deliveries import KINDS, MAX_PAGE, STATES, deliveries_view, delivery_filter, delivery_number
 from .explain import explain_view
 from .people import nobody, person_view
+from .standings import standings
 
 __all__ = [
     "KINDS",
@@ -20,4 +21,5 @@ __all__ = [
     "explain_view",
     "nobody",
     "person_view",
+    "standings",
 ]

@@ -14,6 +14,7 @@ from esplanade.errors import StoreError
 from .access import Doors
 from .api import Events
 from .inbound import Hooks
+from .operations import operations
 from .operators import Operators
 from .port import HubPort
 from .problems import API_HEADERS, HEADERS, Problem, of_http, of_store
@@ -25,7 +26,7 @@ def make_app(hub: HubPort) -> web.Application:
     """Everything the hub serves. Run it with ``make_runner``."""
     doors = Doors(hub)
     events = Events(hub, doors)
-    routes = [*events.routes(), *Hooks(hub).routes(), *Operators(hub, doors, events).routes(), *_health(hub)]
+    routes = [*events.routes(), *Hooks(hub).routes(), *Operators(hub, doors, events).routes(), *operations(hub)]
     answers = _Answers()
     app = web.Application()
     app.add_routes([web.route(each.method, each.path, answers.of(each.handler), **each.kwargs) for each in routes])
@@ -35,18 +36,6 @@ def make_app(hub: HubPort) -> web.Application:
 def make_runner(app: web.Application, **options: Any) -> web.AppRunner:
     """A runner that leaves bodies as they came, logs no addresses, and never answers in HTML or plain text."""
     return _Runner(app, access_log=None, auto_decompress=False, **options)
-
-
-def _health(hub: HubPort) -> list[web.RouteDef]:
-    async def alive(_: web.Request) -> web.Response:
-        return web.json_response({"status": "ok"})
-
-    async def ready(_: web.Request) -> web.Response:
-        if not hub.ready:
-            raise Problem(503, "the hub is starting or stopping", kind="not-ready", headers={"Retry-After": "1"})
-        return web.json_response({"status": "ok"})
-
-    return [web.get("/healthz", alive), web.get("/readyz", ready)]
 
 
 class _Answers:

@@ -49,7 +49,9 @@ class Hooks:
         verified = await self._hub.verify(connector, inbound)
         if verified is not False:
             await self._keep(connector, inbound, verified=verified is True)
+            self._hub.metrics.webhook(connector, "accepted" if verified else "unverified")
         elif request.method != "GET":
+            self._hub.metrics.webhook(connector, "refused")
             raise Problem(401, "the signature or token is not this connector's; compare both sides' settings")
         return web.Response()
 

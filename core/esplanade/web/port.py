@@ -10,6 +10,7 @@ from esplanade.config.model import Config
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Discovery, InboundRequest
+from esplanade.observe.metrics import Metrics
 from esplanade.records import DeliveryFilter
 from esplanade.store.port import Store
 from esplanade.views import ConnectorFacts
@@ -71,6 +72,11 @@ class HubPort(Protocol):
     @property
     def world(self) -> World:
         """What is sent where, as the running connectors have it."""
+        ...
+
+    @property
+    def metrics(self) -> Metrics:
+        """What this hub has counted since it started."""
         ...
 
     @property

@@ -14,6 +14,7 @@ from esplanade.errors import StorageFull
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Choice, Discovery
+from esplanade.observe.metrics import Metrics
 from esplanade.store.sqlite.store import SqliteStore
 from esplanade.sync.identity import normalise
 from esplanade.testing.clock import FakeClock
@@ -57,7 +58,8 @@ class WebHub:
         self.store = store
         self.clock = FakeClock()
         self.woken = 0
-        self.intake = Intake(store, self.clock, wake=self._wake)
+        self.metrics = Metrics("0.0.0")
+        self.intake = Intake(store, self.clock, wake=self._wake, on_accepted=self.metrics.accepted)
         self.ready = True
         self.verified = True
         self.asked = []

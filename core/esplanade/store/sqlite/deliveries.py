@@ -49,6 +49,10 @@ WAITING = f"SELECT {SELECT} WHERE d.state = 'pending' AND d.person = ? AND d.lan
 TRIGGERS = f"SELECT {SELECT} WHERE d.person = ? AND d.kind = 'trigger' ORDER BY d.id"
 PARKED = f"SELECT {SELECT} WHERE d.state = 'parked' AND d.person = ? AND d.lane = ? AND d.reason = ? ORDER BY d.id"
 IN_FLIGHT = f"SELECT {SELECT} WHERE d.id IN (SELECT delivery FROM claims WHERE lane = ?) ORDER BY d.id"
+OLDEST_DUE = (
+    "SELECT min(due_at) FROM deliveries d WHERE state = 'pending' AND lane = ? AND urgency = ? AND due_at <= ? "
+    "AND NOT EXISTS (SELECT 1 FROM claims WHERE delivery = d.id)"
+)
 NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE state = 'pending' AND lane = ? AND urgency = ? AND due_at > ?"
 ATTEMPTS = (
     "SELECT delivery, at, took_s, outcome, error FROM attempts WHERE delivery = ?1 UNION ALL "
@@ -136,6 +140,10 @@ class DeliveryReads:
     def durations(self) -> dict[str, list[float]]:
         lanes = [lane for (lane,) in self.db.execute(LANES)]
         return {lane: [row[0] for row in self.db.execute(DURATIONS, (lane,))] for lane in lanes}
+
+    def oldest_due_at(self, lane: str, urgency: int, now: float) -> float | None:
+        (at,) = self.db.execute(OLDEST_DUE, (lane, urgency, now)).fetchone()
+        return at if at is None else float(at)
 
     def counts(self, now: float) -> dict[str, QueueCounts]:
         counts: dict[str, QueueCounts] = {}

@@ -110,10 +110,11 @@ class NoteWrites(NoteReads):
         """Forget the counts of what was undone."""
         self._outcomes = before
 
-    def write_outcomes(self) -> None:
-        """Write down the counts that notes have added in this transaction."""
-        ADD_OUTCOMES.write(self.db, [(*key, times) for key, times in self._outcomes.items()])
-        self._outcomes = {}
+    def write_outcomes(self) -> Counts:
+        """Write down, and return, the counts that notes have added in this transaction."""
+        noted, self._outcomes = self._outcomes, {}
+        ADD_OUTCOMES.write(self.db, [(*key, times) for key, times in noted.items()])
+        return noted
 
     def _write_decisions(self) -> None:
         decisions, self._decisions = self._decisions, {}

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from esplanade.errors import StorageFull, StoreError
-from esplanade.records import Answered, Entry, Place
-from esplanade.store.port import Reader, Unit
+from esplanade.records import Answered, Entry
+from esplanade.store.port import Committed, Reader, Unit
 
 from .connection import FileLock, open_reader, open_writer
 from .pages import Pages, emptied
@@ -34,7 +34,6 @@ BARRIER = "INSERT INTO meta (key, value) VALUES ('barrier', '1') ON CONFLICT (ke
 """Takes earlier commits that were spared the disk there along with this one: a commit without a change would sync nothing."""
 
 
-Places = dict[str, list[Place] | None]
 Settled = list[tuple[asyncio.Future[Any], Any, BaseException | None]]
 
 
@@ -64,11 +63,10 @@ class SqliteStore:
         self._behind = False
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._closing = False
-        self.on_places: Callable[[Places], None] = lambda _: None
+        self.on_commit: Callable[[Committed], None] = lambda _: None
         self._readers = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-reader")
         self._reader: SqliteReader | None = None
         self.commits = 0
-        self.commit_seconds = 0.0
         self._thread = threading.Thread(target=self._write, name="store-writer", daemon=True)
         self._thread.start()
 
@@ -128,9 +126,9 @@ class SqliteStore:
         await self._loop.run_in_executor(None, self._pages.close)
         self._lock.release()
 
-    def _settle(self, settled: Settled, places: Places | None) -> None:
-        if places:
-            self.on_places(places)
+    def _settle(self, settled: Settled, committed: Committed | None) -> None:
+        if committed is not None:
+            self.on_commit(committed)
         for future, result, error in settled:
             if future.done():
                 continue
@@ -180,19 +178,19 @@ class SqliteStore:
                 continue
             try:
                 if self._accepts:  # alone, so that no answer waits for anything else
-                    self._tell(self._accept_all([self._accepts.popleft() for _ in range(len(self._accepts))]))
+                    self._tell(*self._accept_all([self._accepts.popleft() for _ in range(len(self._accepts))]))
                 if self._units:
-                    self._tell(self._do_units(), self._unit.take_places())
+                    self._tell(*self._do_units())
                 if self._chores:
                     self._tell([self._chore(*self._chores.popleft())])
             except RuntimeError:  # the loop is gone: nobody waits any more
                 break
         self._db.close()
 
-    def _tell(self, settled: Settled, places: Places | None = None) -> None:
-        self._loop.call_soon_threadsafe(self._settle, settled, places)
+    def _tell(self, settled: Settled, committed: Committed | None = None) -> None:
+        self._loop.call_soon_threadsafe(self._settle, settled, committed)
 
-    def _accept_all(self, accepts: list[_Accept]) -> Settled:
+    def _accept_all(self, accepts: list[_Accept]) -> tuple[Settled, Committed | None]:
         try:
             self._begin(durable=True)
             self._unit.append([entry for accept in accepts for entry in accept.entries])
@@ -200,14 +198,14 @@ class SqliteStore:
                 if accept.answered is not None:
                     at = accept.entries[0].at if accept.entries else time.time()
                     self._unit.keep_answer(accept.answered, at)
-            self._commit(durable=True)
+            took_s = self._commit(durable=True)
         except Exception as problem:  # noqa: BLE001 - whoever waits is told, and the writer goes on
             self._undo()
             error = _translated(problem)
-            return [(accept.future, None, error) for accept in accepts]
-        return [(accept.future, None, None) for accept in accepts]
+            return [(accept.future, None, error) for accept in accepts], None
+        return [(accept.future, None, None) for accept in accepts], Committed(took_s=took_s)
 
-    def _do_units(self) -> Settled:
+    def _do_units(self) -> tuple[Settled, Committed | None]:
         """Some units in one transaction: until requests wait for a commit, or it has gone on long enough."""
         settled: Settled = []
         durable = self._units[0][2]
@@ -220,28 +218,28 @@ class SqliteStore:
                 work, future, _ = self._units.popleft()
                 settled.append((future, None, None))
                 settled[-1] = (future, *self._savepoint(work))
-            self._unit.write_outcomes()
-            self._commit(durable=durable)
+            noted = self._unit.write_outcomes()
+            took_s = self._commit(durable=durable)
         except Exception as problem:  # noqa: BLE001 - whoever waits is told, and the writer goes on
             self._undo()
             if not settled:  # it could not even begin
                 settled.append((self._units.popleft()[1], None, None))
             error = _translated(problem)
-            return [(future, None, error) for future, _, _ in settled]
-        return settled
+            return [(future, None, error) for future, _, _ in settled], None
+        return settled, Committed(took_s=took_s, places=self._unit.take_places(), noted=noted)
 
     def _begin(self, *, durable: bool) -> None:
         self._synchronise(full=durable)
         self._db.execute("BEGIN IMMEDIATE")
 
-    def _commit(self, *, durable: bool) -> None:
+    def _commit(self, *, durable: bool) -> float:
         if durable and self._behind:
             self._db.execute(BARRIER)
         began = time.monotonic()
         self._db.execute("COMMIT")
         self._behind = not durable
         self.commits += 1
-        self.commit_seconds += time.monotonic() - began
+        return time.monotonic() - began
 
     def _chore(
         self, chore: Callable[[sqlite3.Connection], Any], future: asyncio.Future[Any]

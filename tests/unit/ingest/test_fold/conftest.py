@@ -64,7 +64,7 @@ class House:
         self.world = World(hub=hub, connectors={each.name: each for each in connectors}, traits=traits or {})
         self.lanes = set()
         if store is not None:
-            store.on_places = self.lanes.update
+            store.on_commit = lambda committed: self.lanes.update(committed.places)
         self.intake = Intake(store, clock, wake=lambda: self.fold.wake())
         self.alerts = []
         self.fold = Fold(

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 WORKERS = 64
+HEADERS = {"Authorization": "Bearer dev", "Content-Type": "application/json"}
 
 
 def event(number: int) -> bytes:
@@ -33,9 +34,8 @@ async def rate(work: Callable[[int], Awaitable[None]], count: int, *, first: int
 
 async def ingest(url: str, count: int, *, first: int = 0) -> float:
     """Single profiles a second into a server."""
-    headers = {"Authorization": "Bearer dev", "Content-Type": "application/json"}
     connector = aiohttp.TCPConnector(limit=WORKERS)
-    async with aiohttp.ClientSession(headers=headers, connector=connector) as session:
+    async with aiohttp.ClientSession(headers=HEADERS, connector=connector) as session:
 
         async def one(number: int) -> None:
             async with session.post(url, data=event(number)) as answer:

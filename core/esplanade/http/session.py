@@ -26,7 +26,7 @@ from .telling import Teller
 from .wire import TRANSPORT_ERRORS, Request, TooLarge, distinct, encoded, payload, require_clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Coroutine, Mapping
 
     from esplanade.clock import Clock
     from esplanade.context import Log
@@ -42,7 +42,7 @@ _DOT_SEGMENT = re.compile(r"(?i)[/\\](?:\.|%2e){1,2}(?:[/\\]|$)")
 
 
 class Session:
-    """The ``Http`` of one connector, on one aiohttp session. Make it inside a running loop, and close it."""
+    """The ``Http`` of one connector, on one pool of connections. Make it inside a running loop, and close it."""
 
     def __init__(
         self,
@@ -133,25 +133,27 @@ class Session:
             return answer
         raise self._refusal(request, answer)
 
-    async def get(
+    # These hand on the coroutine of ``request`` as it is: one more around it would cost each call something.
+
+    def get(
         self, path: str, *, params: Mapping[str, str | int] | None = None, allow: tuple[int, ...] = ()
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """GET; see ``request``."""
-        return await self.request("GET", path, params=params, allow=allow)
+        return self.request("GET", path, params=params, allow=allow)
 
-    async def post(
+    def post(
         self, path: str, *, json: Any = None, allow: tuple[int, ...] = (), repeatable: bool = False
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """POST a JSON body; see ``request``."""
-        return await self.request("POST", path, json=json, allow=allow, repeatable=repeatable)
+        return self.request("POST", path, json=json, allow=allow, repeatable=repeatable)
 
-    async def put(self, path: str, *, json: Any = None, allow: tuple[int, ...] = ()) -> Response:
+    def put(self, path: str, *, json: Any = None, allow: tuple[int, ...] = ()) -> Coroutine[Any, Any, Response]:
         """PUT a JSON body; see ``request``."""
-        return await self.request("PUT", path, json=json, allow=allow)
+        return self.request("PUT", path, json=json, allow=allow)
 
-    async def delete(self, path: str, *, json: Any = None, allow: tuple[int, ...] = ()) -> Response:
+    def delete(self, path: str, *, json: Any = None, allow: tuple[int, ...] = ()) -> Coroutine[Any, Any, Response]:
         """DELETE; see ``request``."""
-        return await self.request("DELETE", path, json=json, allow=allow)
+        return self.request("DELETE", path, json=json, allow=allow)
 
     # Where to.
 

@@ -72,6 +72,7 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     base_url: str
     auth: Auth | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    """On every request that may carry credentials. A Content-Type among them replaces the one that a body has by itself."""
     origins: list[str] = field(default_factory=list)
     log_paths: bool = True
     """Whether paths may stand in logs; False where the path itself is the credential."""

@@ -34,13 +34,29 @@ class Response(Struct, frozen=True, kw_only=True):
         return self.body.decode("utf-8", "replace")
 
 
+class Exchange(Struct, frozen=True, kw_only=True):
+    """A call to a vendor that failed, as far as it may be told: shapes and masked words, no values and no secrets."""
+
+    method: str
+    path: str
+    """Without its query, addresses and ids masked; ``***`` where the path itself is the credential."""
+    status: int | None
+    """None when there was no answer."""
+    took_s: float
+    """From the call to its end, the wait for a token included."""
+    sent: str
+    """The shape of the body: its fields and their types, such as ``{"email":"text"}``. At most 500 characters."""
+    answered: str
+    """The vendor's own words, redacted. At most 300 characters."""
+
+
 class Http(Protocol):
     """The connector's HTTP session: base URL, credentials, time limit, size limits, guards and logs are seen to.
 
     Raises what the answer means: RateLimited for 429 and for 503 with Retry-After, AuthenticationError for 401 and 403,
     EndpointGone for 410, PermanentError for other 4xx. A refused connection is a TemporaryError. For 500, 502, 504, 503
     without Retry-After, a timeout or a cut: TemporaryError when the call is ``repeatable``, else OutcomeUnknown.
-    Statuses named in ``allow`` are returned instead.
+    Statuses named in ``allow`` are returned instead. Each error tells of its ``exchange``.
     """
 
     async def request(
@@ -96,6 +112,10 @@ class KeyValue(Protocol):
 
 class Log(Protocol):
     """A structlog logger bound to the connector. Never pass addresses, names or secrets."""
+
+    def is_enabled_for(self, level: int) -> bool:
+        """Whether lines of a level are written; 10 is debug, 20 info."""
+        ...
 
     def debug(self, event: str, **values: Any) -> Any: ...
     def info(self, event: str, **values: Any) -> Any: ...

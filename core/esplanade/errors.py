@@ -21,6 +21,11 @@ EsplanadeError
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .context import Exchange
+
 
 class EsplanadeError(Exception):
     """Root of every error that Esplanade raises on purpose."""
@@ -78,9 +83,12 @@ class PluginLoadError(PluginError):
 class DeliveryError(EsplanadeError):
     """Root of what hooks raise to tell the core what to do next.
 
-    ``retry_after`` is in seconds, None where the core's own schedule decides.
+    ``retry_after`` is in seconds, None where the core's own schedule decides. ``exchange`` tells of the call that failed,
+    where the connector's session raised the error because of one.
     Messages go to dead letters and logs, so they must hold no personal data and no secrets.
     """
+
+    exchange: Exchange | None = None
 
     def __init__(self, message: str = "", *, retry_after: float | None = None) -> None:
         self.retry_after = retry_after

@@ -1,4 +1,4 @@
-"""OAuth2 client credentials (https://www.rfc-editor.org/rfc/rfc6749#section-4.4) as an aiohttp client middleware."""
+"""OAuth2 client credentials (https://www.rfc-editor.org/rfc/rfc6749#section-4.4): the token of a session."""
 
 from __future__ import annotations
 
@@ -8,53 +8,44 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from aiohttp import ClientHandlerType, ClientRequest, ClientResponse, hdrs
+from yarl import URL
 
-from esplanade.context import Response
 from esplanade.errors import AuthenticationError, DeliveryError, TemporaryError
 
 from .answers import error_for, excerpt
-from .ssrf import current_call
+from .wire import Request, encoded
 
 if TYPE_CHECKING:
     from esplanade.clock import Clock
     from esplanade.connector import OAuth2ClientCredentials
+    from esplanade.context import Response
 
     from .redact import Redactor
+    from .telling import Teller
 
 ASSUMED_LIFETIME_S = 3600.0
 _LONGEST_LIFETIME_S = 30 * 86_400.0
 
-SendForm = Callable[[str, dict[str, str]], Awaitable[Response]]
-"""POST a form to an absolute URL without credentials; returns any answer, raises TemporaryError when there is none."""
+Send = Callable[[Request], Awaitable["Response"]]
+"""Carry out a request without credentials; returns any answer, raises TemporaryError when there is none."""
 
 
 class OAuth2:
-    """Puts the token on each request: fetched once for all callers, renewed early, fetched anew once after a 401."""
+    """The token for all callers: fetched once, renewed early, fetched anew when the vendor refuses it."""
 
-    def __init__(self, auth: OAuth2ClientCredentials, send: SendForm, clock: Clock, redactor: Redactor) -> None:
+    def __init__(
+        self, auth: OAuth2ClientCredentials, send: Send, clock: Clock, redactor: Redactor, teller: Teller
+    ) -> None:
         self._auth = auth
         self._send = send
         self._clock = clock
         self._redactor = redactor
+        self._teller = teller
         self._token: str | None = None
         self._good_until = 0.0
         self._fetching = asyncio.Lock()
         self._failures = 0
         self._last_failure: DeliveryError | None = None
-
-    async def __call__(self, req: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
-        token = await self.token()
-        req.headers[hdrs.AUTHORIZATION] = f"Bearer {token}"
-        response = await handler(req)
-        if response.status != 401:
-            return response
-        # A 401 was not acted on, so even a POST may go out again, with a new token and only once.
-        response.release()
-        current_call.get().sent = False
-        self._drop(token)
-        req.headers[hdrs.AUTHORIZATION] = f"Bearer {await self.token()}"
-        return await handler(req)
 
     async def token(self) -> str:
         """A token that is still good. Raises AuthenticationError or TemporaryError; nothing was acted on then."""
@@ -68,7 +59,7 @@ class OAuth2:
                 return token
             if self._failures != failures and self._last_failure is not None:
                 # The fetch that we waited for failed; asking again for each waiter would only hammer the vendor.
-                raise type(self._last_failure)(str(self._last_failure), retry_after=self._last_failure.retry_after)
+                raise _again(self._last_failure)
             try:
                 return await self._fetch()
             except DeliveryError as failure:
@@ -76,46 +67,80 @@ class OAuth2:
                 self._last_failure = failure
                 raise
 
-    def _fresh(self) -> str | None:
-        return self._token if self._clock.monotonic() < self._good_until else None
-
-    def _drop(self, token: str) -> None:
-        # Somebody else may have fetched a new one in the meantime; that one stays.
+    def drop(self, token: str) -> None:
+        """The vendor refuses this token: fetch a new one, unless somebody else already did."""
         if self._token == token:
             self._token, self._good_until = None, 0.0
 
+    def _fresh(self) -> str | None:
+        return self._token if self._clock.monotonic() < self._good_until else None
+
     async def _fetch(self) -> str:
-        asked = {
-            "grant_type": "client_credentials",
-            "client_id": self._auth.client_id,
-            "client_secret": self._auth.client_secret,
-        }
-        if self._auth.scope:
-            asked["scope"] = self._auth.scope
-        answer = await self._send(self._auth.token_url, asked)
-        self._raise_for(answer)
-        granted = _object(answer.body)
-        token = granted.get("access_token")
-        if not isinstance(token, str) or not token or not (token.isascii() and token.isprintable()):
-            raise AuthenticationError("the token endpoint answered without a usable access_token; check token_url")
+        request = _token_request(self._auth)
+        answer = await self._send(request)
+        words = ""
+        if 200 <= answer.status < 300:
+            granted = _object(answer.body)
+            token = granted.get("access_token")
+            if isinstance(token, str) and token and token.isascii() and token.isprintable():
+                self._keep(token, granted.get("expires_in"))
+                return token
+            # Its words stay untold: what is not called a token may be one.
+            failure: DeliveryError = AuthenticationError(
+                "the token endpoint answered without a usable access_token; check token_url"
+            )
+        else:
+            words = self._words(answer)
+            failure = self._refusal(answer, words)
+        failure.exchange = self._teller.exchange(request, words)
+        raise failure
+
+    def _keep(self, token: str, expires_in: object) -> None:
         self._redactor.remember(token)
         self._token = token
-        self._good_until = self._clock.monotonic() + _good_for(granted.get("expires_in"), self._auth.early_s)
-        return token
+        self._good_until = self._clock.monotonic() + _good_for(expires_in, self._auth.early_s)
 
-    def _raise_for(self, answer: Response) -> None:
-        if 200 <= answer.status < 300:
-            return
+    def _words(self, answer: Response) -> str:
         said = _object(answer.body)
         reason = said.get("error_description") or said.get("error")
-        words = excerpt(reason.encode("utf-8", "replace") if isinstance(reason, str) else answer.body, self._redactor)
+        return excerpt(reason.encode("utf-8", "replace") if isinstance(reason, str) else answer.body, self._redactor)
+
+    def _refusal(self, answer: Response, words: str) -> DeliveryError:
         what = f"the token endpoint answered {answer.status}"
         error = error_for(
             answer.status, answer.headers, what=what, words=words, repeatable=True, now=self._clock.time()
         )
         if isinstance(error, TemporaryError):
-            raise error
-        raise AuthenticationError(f"{what}: {words}; check client id, client secret, scope and token_url")
+            return error
+        return AuthenticationError(f"{what}: {words}; check client id, client secret, scope and token_url")
+
+
+def _token_request(auth: OAuth2ClientCredentials) -> Request:
+    form = {"grant_type": "client_credentials", "client_id": auth.client_id, "client_secret": auth.client_secret}
+    if auth.scope:
+        form["scope"] = auth.scope
+    body, kind = encoded(None, form)
+    url = URL(auth.token_url)
+    return Request(
+        plain=url.scheme == "http",
+        method="POST",
+        url=url,
+        text=str(url),
+        headers=None,
+        body=body,
+        kind=kind,
+        content=form,
+        repeatable=True,
+        trusted=False,
+        began=asyncio.get_running_loop().time(),
+    )
+
+
+def _again(failure: DeliveryError) -> DeliveryError:
+    """The same failure for another caller."""
+    error = type(failure)(str(failure), retry_after=failure.retry_after)
+    error.exchange = failure.exchange
+    return error
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -2,49 +2,47 @@
 
 from __future__ import annotations
 
-import io
+import asyncio
 import re
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
-from aiohttp import ClientMiddlewareType, ClientTimeout
+from aiohttp import ClientTimeout
 from yarl import URL
 
 from esplanade import __version__
 from esplanade.connector import Endpoint, HeaderAuth, OAuth2ClientCredentials
-from esplanade.context import Log, Response
-from esplanade.errors import DeliveryError, EgressRefused, OutcomeUnknown, PermanentError, TemporaryError
+from esplanade.context import Response
+from esplanade.errors import DeliveryError, EgressRefused, PermanentError, TemporaryError
 
+from . import reading
 from .answers import error_for, excerpt
-from .middlewares import Failed, account_for
+from .failures import failure_for
 from .oauth2 import OAuth2
 from .redact import Redactor, path_template
-from .ssrf import Call, EgressGuard, GuardedConnector, current_call
-from .wire import TRANSPORT_ERRORS, encoded, lowered, merged, reason, require_clean
+from .ssrf import EgressGuard, GuardedConnector, current_call
+from .sweep import Limit, Sweep
+from .telling import Teller
+from .wire import TRANSPORT_ERRORS, Request, TooLarge, distinct, encoded, payload, require_clean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Coroutine, Mapping
 
     from esplanade.clock import Clock
+    from esplanade.context import Log
 
 _NOT_REPEATABLE = frozenset({"POST", "PATCH"})
 _CONNECTIONS = 100
 # Vendors close idle connections after a minute or so; a POST that meets the closing is one whose outcome is unknown.
 _KEEPALIVE_S = 15.0
-_ERROR_BODY_BYTES = 64 * 1024
-# aiohttp warns about raw bytes beyond this size and wants a file-like body.
-_LARGE_BODY_BYTES = 1024 * 1024
+_OUR_NAME = f"Esplanade/{__version__}"
 
 # An id or address from outside, put into a path unquoted, must not climb to another resource.
 _DOT_SEGMENT = re.compile(r"(?i)[/\\](?:\.|%2e){1,2}(?:[/\\]|$)")
 
 
-class _TooLarge(Exception):
-    """The answer is longer than the session reads."""
-
-
 class Session:
-    """The ``Http`` of one connector, on one aiohttp session. Make it inside a running loop, and close it."""
+    """The ``Http`` of one connector, on one pool of connections. Make it inside a running loop, and close it."""
 
     def __init__(
         self,
@@ -62,34 +60,36 @@ class Session:
         self._base = endpoint.base_url.rstrip("/")
         self._trusted = {base.origin(), *(URL(each).origin() for each in endpoint.origins)}
         self._reachable = set(self._trusted)
-        self._timeout_s = timeout_s
         self._clock = clock
         self._max_bytes = max_bytes
-        self._headers = dict(endpoint.headers)
-        self._log_paths = endpoint.log_paths
         self._redactor = Redactor(_secrets(endpoint))
-        self._bare: Sequence[ClientMiddlewareType] = (account_for(log, log_paths=endpoint.log_paths),)
-        self._signed: Sequence[ClientMiddlewareType] = self._bare
+        self._teller = Teller(log, self._redactor, log_paths=endpoint.log_paths)
+        self._oauth: OAuth2 | None = None
+        headers = distinct({"User-Agent": _OUR_NAME}, endpoint.headers)
         match endpoint.auth:
             case HeaderAuth(name=name, value=value):
-                self._headers[name] = value
+                headers = distinct(headers, {name: value})
             case OAuth2ClientCredentials() as auth:
                 self._reachable.add(URL(auth.token_url).origin())
-                self._signed = (OAuth2(auth, self._send_form, clock, self._redactor), *self._bare)
+                self._oauth = OAuth2(auth, self._carry_out, clock, self._redactor, self._teller)
             case None:
                 pass
-        require_clean(self._headers)
-        self._client = aiohttp.ClientSession(
-            connector=GuardedConnector(guard, limit=_CONNECTIONS, keepalive_timeout_s=_KEEPALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": f"Esplanade/{__version__}"},
-            timeout=ClientTimeout(total=timeout_s),
-            trust_env=False,
-        )
+        require_clean(headers)
+        self._loop = asyncio.get_running_loop()
+        self._sweep = Sweep(timeout_s)
+        self._pool = GuardedConnector(guard, limit=_CONNECTIONS, keepalive_timeout_s=_KEEPALIVE_S)
+        # Two clients on one pool, so that what is secret cannot go where it must not.
+        self._clients = {
+            True: _client(self._pool, headers),
+            False: _client(self._pool, {"User-Agent": _OUR_NAME}),
+        }
 
     async def close(self) -> None:
         """Close every connection. Calls under way end as cut."""
-        await self._client.close()
+        self._sweep.close()
+        for client in self._clients.values():
+            await client.close()
+        await self._pool.close()
 
     # The Http protocol.
 
@@ -107,63 +107,64 @@ class Session:
     ) -> Response:
         """Send one request and read its whole answer; see ``Http.request``."""
         method = method.upper()
-        if repeatable is None:
-            repeatable = method not in _NOT_REPEATABLE
-        url, trusted = self._target(path)
+        text, url, trusted = self._target(path)
         if params:
             url = url.extend_query(params)
-        body, sent_headers = encoded(json, data)
-        if trusted:
-            sent_headers = {**self._headers, **sent_headers}
+            text = str(url)
         if headers:
             require_clean(headers)
-            sent_headers = merged(sent_headers, headers)
-        middlewares = self._signed if trusted else self._bare
-        answer = await self._exchange(method, url, sent_headers, body, middlewares, allow, repeatable=repeatable)
-        if answer.status in allow:
-            return answer
-        words = excerpt(answer.body, self._redactor) if answer.status >= 400 else ""
-        error = error_for(
-            answer.status,
-            answer.headers,
-            what=f"{url.host} answered {answer.status} to {method} {path_template(url.raw_path) if self._log_paths else '***'}",
-            words=words,
-            repeatable=repeatable,
-            now=self._clock.time(),
+        body, kind = encoded(json, data)
+        request = Request(
+            method=method,
+            url=url,
+            text=text,
+            plain=url.scheme == "http",
+            trusted=trusted,
+            headers=headers,
+            body=body,
+            kind=kind,
+            content=data if json is None else json,
+            allow=allow,
+            repeatable=method not in _NOT_REPEATABLE if repeatable is None else repeatable,
+            began=self._loop.time(),
         )
-        if error is not None:
-            raise error
-        return answer
+        answer = await self._carry_out(request)
+        if 200 <= answer.status < 300 or answer.status in allow:
+            return answer
+        raise self._refusal(request, answer)
 
-    async def get(
+    # These hand on the coroutine of ``request`` as it is: one more around it would cost each call something.
+
+    def get(
         self, path: str, *, params: Mapping[str, str | int] | None = None, allow: tuple[int, ...] = ()
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """GET; see ``request``."""
-        return await self.request("GET", path, params=params, allow=allow)
+        return self.request("GET", path, params=params, allow=allow)
 
-    async def post(
+    def post(
         self, path: str, *, json: Any = None, allow: tuple[int, ...] = (), repeatable: bool = False
-    ) -> Response:
+    ) -> Coroutine[Any, Any, Response]:
         """POST a JSON body; see ``request``."""
-        return await self.request("POST", path, json=json, allow=allow, repeatable=repeatable)
+        return self.request("POST", path, json=json, allow=allow, repeatable=repeatable)
 
-    async def put(self, path: str, *, json: Any = None, allow: tuple[int, ...] = ()) -> Response:
+    def put(self, path: str, *, json: Any = None, allow: tuple[int, ...] = ()) -> Coroutine[Any, Any, Response]:
         """PUT a JSON body; see ``request``."""
-        return await self.request("PUT", path, json=json, allow=allow)
+        return self.request("PUT", path, json=json, allow=allow)
 
-    async def delete(self, path: str, *, json: Any = None, allow: tuple[int, ...] = ()) -> Response:
+    def delete(self, path: str, *, json: Any = None, allow: tuple[int, ...] = ()) -> Coroutine[Any, Any, Response]:
         """DELETE; see ``request``."""
-        return await self.request("DELETE", path, json=json, allow=allow)
+        return self.request("DELETE", path, json=json, allow=allow)
 
     # Where to.
 
-    def _target(self, path: str) -> tuple[URL, bool]:
-        """The URL of a path and whether credentials may go there."""
+    def _target(self, path: str) -> tuple[str, URL, bool]:
+        """The URL of a path as text, as aiohttp takes it, and whether credentials may go there."""
         try:
             if path.startswith("/") or not path:
                 if _DOT_SEGMENT.search(path.partition("?")[0]):
                     raise EgressRefused(f"egress-refused: the path {path_template(path)} holds a dot segment")
-                return URL(self._base + path), True
+                text = self._base + path
+                return text, URL(text), True
             url = URL(path)
             origin = url.origin()
         except ValueError:
@@ -173,91 +174,104 @@ class Session:
                 f"egress-refused: {url.host} is not among the hosts of connector {self._connector}; "
                 "its plugin must name it in Endpoint.origins"
             )
-        return url, origin in self._trusted
+        return path, url, origin in self._trusted
 
-    # One exchange.
+    # One call.
 
-    async def _exchange(
-        self,
-        method: str,
-        url: URL,
-        headers: Mapping[str, str],
-        body: bytes | None,
-        middlewares: Sequence[ClientMiddlewareType],
-        allow: tuple[int, ...] = (),
-        *,
-        repeatable: bool,
-    ) -> Response:
+    async def _carry_out(self, request: Request) -> Response:
         """Any answer, whole where it is a success or allowed. Raises what the lack of an answer means."""
-        if self._client.closed:
+        if self._pool.closed:
             raise TemporaryError(f"{self._connector}: the session is closed, because the hub is stopping")
-        call = Call(plain=url.scheme == "http")
-        outer = current_call.set(call)
+        outer = current_call.set(request)
+        exchange = self._exchange_told if self._teller.is_wanted() else self._exchange
         try:
-            async with self._client.request(
-                method,
-                url,
-                headers=headers,
-                data=io.BytesIO(body) if body is not None and len(body) > _LARGE_BODY_BYTES else body,
-                allow_redirects=False,
-                middlewares=middlewares,
-            ) as answer:
-                content = await self._read(answer, allow)
-                return Response(status=answer.status, headers=lowered(answer), body=content, url=str(url))
-        except DeliveryError:
-            raise
-        except (Failed, _TooLarge, *TRANSPORT_ERRORS) as error:
-            failure = self._failure(
-                call, error.error if isinstance(error, Failed) else error, url, repeatable=repeatable
-            )
+            with self._sweep.limit(request.began) as limit:
+                if self._oauth is None or not request.trusted:
+                    return await exchange(request, limit, request.headers)
+                token = await self._oauth.token()
+                answer = await exchange(request, limit, _signed(request, token), unread=401)
+                if answer.status != 401:
+                    return answer
+                # A 401 was not acted on, so even a POST may go out again, with a new token and only once.
+                request.sent, request.status = False, None
+                self._oauth.drop(token)
+                return await exchange(request, limit, _signed(request, await self._oauth.token()))
+        except TRANSPORT_ERRORS as error:
+            failure = failure_for(error, request, timeout_s=self._sweep.limit_s, max_bytes=self._max_bytes)
         finally:
             current_call.reset(outer)
+        failure.exchange = self._teller.exchange(request)
         # Raised out here, so that no traceback chains to aiohttp's exception, which holds the request's headers.
         raise failure
 
-    async def _read(self, answer: aiohttp.ClientResponse, allow: tuple[int, ...]) -> bytes:
-        """The body, after decompression. Of an error answer, as much as can be had: its status counts without."""
-        wanted = 200 <= answer.status < 300 or answer.status in allow
-        limit = self._max_bytes if wanted else _ERROR_BODY_BYTES
-        chunks: list[bytes] = []
-        size = 0
+    async def _exchange(
+        self, request: Request, limit: Limit, headers: Mapping[str, str] | None, *, unread: int | None = None
+    ) -> Response:
+        """One exchange. The body of an answer with the status ``unread`` is left where it is."""
+        answer = await self._clients[request.trusted].request(
+            request.method, request.url, headers=headers, data=payload(request), allow_redirects=False
+        )
+        request.status = status = answer.status
+        wanted = 200 <= status < 300 or status in request.allow
+        if status == unread:
+            content = b""
+            await reading.left(answer)
+        elif answer.content.is_eof() and answer.content.exception() is None:
+            # The usual answer came whole, with its head; then its connection is back in the pool already.
+            content = answer.content.read_nowait()
+            if answer.connection is not None:
+                await reading.left(answer)
+            if wanted and len(content) > self._max_bytes:
+                raise TooLarge
+        else:
+            content = await reading.body(answer, limit, wanted=wanted, max_bytes=self._max_bytes)
+        return Response(status=status, headers=reading.headers(answer), body=content, url=request.text)
+
+    async def _exchange_told(
+        self, request: Request, limit: Limit, headers: Mapping[str, str] | None, *, unread: int | None = None
+    ) -> Response:
+        """One exchange and its debug line."""
+        began = self._loop.time()
+        came_of_it: int | str = "cancelled"
         try:
-            while chunk := await answer.content.readany():
-                chunks.append(chunk)
-                size += len(chunk)
-                if size > limit:
-                    answer.close()
-                    if wanted:
-                        raise _TooLarge
-                    break
-        except TRANSPORT_ERRORS:
-            answer.close()
-            if wanted:
-                raise
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            answer = await self._exchange(request, limit, headers, unread=unread)
+            came_of_it = answer.status
+            return answer
+        except TRANSPORT_ERRORS as error:
+            came_of_it = request.status or type(error).__name__
+            raise
+        finally:
+            self._teller.line(request, came_of_it, self._loop.time() - began)
 
-    def _failure(self, call: Call, error: Exception, url: URL, *, repeatable: bool) -> DeliveryError:
-        host = url.host
-        if isinstance(error, _TooLarge):
-            message = f"{host} answered with more than {self._max_bytes} bytes, which is more than is read"
-            return PermanentError(message) if repeatable else OutcomeUnknown(message)
-        if call.sent:
-            message = f"{host}: {reason(error, self._timeout_s)}"
-            return TemporaryError(message) if repeatable else OutcomeUnknown(message)
-        if call.refused is not None and not call.tried:
-            return EgressRefused(
-                f"egress-refused: {host} {call.refused}; if this connector shall call it, "
-                "add its address range to hub.egress.allow"
-            )
-        if isinstance(error, aiohttp.InvalidURL):
-            return EgressRefused(f"egress-refused: {host} is not a canonical address, so hub.egress.allow cannot hold")
-        if isinstance(error, ValueError) and not isinstance(error, aiohttp.ClientError):
-            return PermanentError(f"the request to {host} cannot be built: {type(error).__name__}")
-        return TemporaryError(f"{host} cannot be reached: {reason(error, self._timeout_s)}")
+    def _refusal(self, request: Request, answer: Response) -> DeliveryError:
+        words = excerpt(answer.body, self._redactor) if answer.status >= 400 else ""
+        path = self._teller.path(request.url)
+        error = error_for(
+            answer.status,
+            answer.headers,
+            what=f"{request.url.host} answered {answer.status} to {request.method} {path}",
+            words=words,
+            repeatable=request.repeatable,
+            now=self._clock.time(),
+        )
+        assert error is not None  # a success was returned
+        error.exchange = self._teller.exchange(request, words)
+        return error
 
-    async def _send_form(self, url: str, form: dict[str, str]) -> Response:
-        body, headers = encoded(None, form)
-        return await self._exchange("POST", URL(url), headers, body, self._bare, repeatable=True)
+
+def _client(pool: GuardedConnector, headers: Mapping[str, str]) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=pool,
+        connector_owner=False,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        headers=headers,
+        timeout=ClientTimeout(total=None),  # the sweep sees to it
+        trust_env=False,
+    )
+
+
+def _signed(request: Request, token: str) -> dict[str, str]:
+    return {**(request.headers or {}), "Authorization": f"Bearer {token}"}
 
 
 def _secrets(endpoint: Endpoint) -> list[str]:

@@ -13,7 +13,8 @@ from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_netw
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import urlsplit
 
-from aiohttp import TCPConnector
+from aiohttp import ServerDisconnectedError, TCPConnector
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -88,19 +89,17 @@ def _is_public(address: Address) -> bool:
     return isinstance(address, IPv4Address) or not (address.teredo or address.is_site_local)
 
 
-class Call:
+class Call(Struct, kw_only=True):
     """What happened to one exchange below aiohttp's surface, where its exceptions do not tell."""
 
-    __slots__ = ("plain", "refused", "sent", "tried")
-
-    def __init__(self, *, plain: bool) -> None:
-        self.plain = plain
-        self.sent = False
-        """A connection was had, so bytes may have left."""
-        self.tried = False
-        """At least one address was allowed."""
-        self.refused: str | None = None
-        """Why an address was not allowed."""
+    plain: bool
+    """Without TLS."""
+    sent: bool = False
+    """A connection was had, so bytes may have left."""
+    tried: bool = False
+    """At least one address was allowed."""
+    refused: str | None = None
+    """Why an address was not allowed."""
 
 
 current_call: ContextVar[Call] = ContextVar("current_call")
@@ -114,8 +113,13 @@ class GuardedConnector(TCPConnector):
         self._guard = guard
 
     async def connect(self, req: ClientRequest, traces: list[Trace], timeout: ClientTimeout) -> Connection:
+        call = current_call.get()
+        if call.sent:
+            # aiohttp repeats some methods by itself when a connection was cut. Whether a call may go out twice is for its
+            # caller to say, and what goes out must be counted by its pace; so the cut stays the end of it.
+            raise ServerDisconnectedError
         connection = await super().connect(req, traces, timeout)
-        current_call.get().sent = True
+        call.sent = True
         return connection
 
     def _guarded_socket(self, addr_info: tuple[Any, ...]) -> socket.socket:

@@ -1,42 +1,92 @@
-"""Between a plugin's call and aiohttp: bodies and headers out and in, and the name of what broke."""
+"""Between a plugin's call and aiohttp: one request, its body and its headers."""
 
 from __future__ import annotations
 
-import os
+import io
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from esplanade.errors import PermanentError
+
+from .ssrf import Call
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, ValueError, RuntimeError, EOFError)
-"""What aiohttp raises for a broken exchange, besides its timeouts and cancellation."""
+JSON = "application/json"
+FORM = "application/x-www-form-urlencoded"
+# aiohttp warns about raw bytes beyond this size and wants a file-like body.
+_LARGE_BODY_BYTES = 1024 * 1024
 
 
-def encoded(json: Any, data: bytes | str | Mapping[str, str] | None) -> tuple[bytes | None, dict[str, str]]:
-    """The bytes of a request body and its Content-Type header; a mapping becomes a form."""
+class TooLarge(Exception):
+    """The answer is longer than the session reads."""
+
+
+TRANSPORT_ERRORS = (aiohttp.ClientError, OSError, ValueError, RuntimeError, EOFError, TooLarge)
+"""What ends an exchange without a whole answer, besides cancellation."""
+
+
+class Request(Call, kw_only=True):
+    """One request, ready to go out, and what has become of it."""
+
+    method: str
+    url: URL
+    text: str
+    """The URL as text."""
+    headers: Mapping[str, str] | None
+    """Besides those that every request carries."""
+    body: bytes | None
+    kind: str
+    """The type of the body."""
+    content: Any
+    """What the body was made of."""
+    allow: tuple[int, ...] = ()
+    repeatable: bool
+    trusted: bool
+    """Whether the credentials may go along."""
+    began: float
+    """On the loop's monotonic clock."""
+    status: int | None = None
+    """What the vendor answered, once the head of its answer is there."""
+
+    def __repr__(self) -> str:
+        return f"Request({self.method}, ***)"
+
+
+def encoded(json: Any, data: bytes | str | Mapping[str, str] | None) -> tuple[bytes | None, str]:
+    """The bytes of a request body and their type; a mapping becomes a form."""
     if json is not None:
-        return msgspec.json.encode(json), {"Content-Type": "application/json"}
+        return msgspec.json.encode(json), JSON
     match data:
         case None:
-            return None, {}
+            return None, ""
         case bytes():
-            return data, {"Content-Type": "application/octet-stream"}
+            return data, "application/octet-stream"
         case str():
-            return data.encode(), {"Content-Type": "text/plain; charset=utf-8"}
+            return data.encode(), "text/plain; charset=utf-8"
         case _:
-            return urlencode(data).encode(), {"Content-Type": "application/x-www-form-urlencoded"}
+            return urlencode(data).encode(), FORM
 
 
-def merged(ours: Mapping[str, str], theirs: Mapping[str, str]) -> dict[str, str]:
-    """Our headers, except where theirs say otherwise."""
-    names = {name.lower() for name in theirs}
-    return {**{name: value for name, value in ours.items() if name.lower() not in names}, **theirs}
+def payload(request: Request) -> aiohttp.Payload | None:
+    """The body as aiohttp sends it, once; its type goes along unless a header names another."""
+    body = request.body
+    if body is None:
+        return None
+    if len(body) > _LARGE_BODY_BYTES:
+        return aiohttp.BytesIOPayload(io.BytesIO(body), content_type=request.kind)
+    return aiohttp.BytesPayload(body, content_type=request.kind)
+
+
+def distinct(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of which a later one replaces an earlier one of the same name, in any case."""
+    kept = {name.lower(): (name, value) for layer in layers for name, value in layer.items()}
+    return dict(kept.values())
 
 
 def require_clean(headers: Mapping[str, str]) -> None:
@@ -44,36 +94,3 @@ def require_clean(headers: Mapping[str, str]) -> None:
     for name, value in headers.items():
         if any(each in "\r\n\0" for each in value):
             raise PermanentError(f"the header {name} holds a line break; check where its value comes from")
-
-
-def lowered(answer: aiohttp.ClientResponse) -> dict[str, str]:
-    """An answer's headers under lower-case names, as text that JSON can hold."""
-    headers: dict[str, str] = {}
-    for name, value in answer.headers.items():
-        clean = value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8", "replace")
-        key = name.lower()
-        headers[key] = f"{headers[key]}, {clean}" if key in headers else clean
-    return headers
-
-
-def reason(error: Exception, timeout_s: float) -> str:
-    """What broke, in words; never the exception's own, which may quote the URL and the request's headers."""
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return "its TLS certificate is not valid for it"
-        case aiohttp.ClientConnectorSSLError():
-            return "TLS could not be established"
-        case aiohttp.ClientConnectorDNSError():
-            return "its name does not resolve"
-        case TimeoutError():
-            return f"no answer within {timeout_s:g} s"
-        case aiohttp.ClientConnectorError():
-            return os.strerror(error.errno).lower() if error.errno else "no connection"
-        case aiohttp.ClientPayloadError():
-            return "its answer was cut short or wrongly encoded"
-        case aiohttp.ClientResponseError():
-            return "its answer is not valid HTTP"
-        case aiohttp.ClientConnectionError() | OSError():
-            return "the connection was cut"
-        case _:
-            return f"the exchange failed ({type(error).__name__})"

@@ -38,7 +38,10 @@ class IncomingWebhook:
 
 def _nameless(error: DeliveryError) -> DeliveryError:
     """The same error without the URL's path, which is the credential."""
-    return type(error)(re.sub(r" to POST /\S*", " to the incoming webhook", str(error)), retry_after=error.retry_after)
+    message = re.sub(r" to POST /\S*", " to the incoming webhook", str(error))
+    nameless = type(error)(message, retry_after=error.retry_after)
+    nameless.exchange = error.exchange
+    return nameless
 
 
 def origin_of(url: str) -> str:

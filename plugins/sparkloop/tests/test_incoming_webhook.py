@@ -166,6 +166,15 @@ async def test_every_refusal_has_its_class_and_none_shows_the_url(hook, status, 
     assert "ada" not in str(caught.value)
 
 
+async def test_what_is_told_of_a_failed_exchange_does_not_show_the_url_either(hook):
+    hook.twin.faults.append(Fault(match="POST /incoming", status=500))
+    with pytest.raises(TemporaryError) as caught:
+        await hook.grant()
+    told = caught.value.exchange
+    assert (told.method, told.path, told.status) == ("POST", "***", 500)
+    assert "ada" not in repr(told)
+
+
 @pytest.mark.parametrize("status", [200, 201, 202, 204])
 async def test_every_2xx_means_taken(hook, status):
     hook.twin.faults.append(Fault(match="POST /incoming", action="after", status=status))

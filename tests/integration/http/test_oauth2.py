@@ -133,6 +133,32 @@ async def test_after_a_401_the_token_is_fetched_once_and_the_call_replayed_even_
     assert bodies == [2_000_010, 2_000_010]
 
 
+async def test_a_401_whose_body_never_ends_does_not_hold_up_the_second_try(tokens, http, vendor):
+    await http.get("/x")
+    tokens.good.clear()
+    plain = vendor.handler
+
+    async def handle(request):
+        answer = await plain(request)
+        if answer.status != 401:
+            return answer
+        endless = web.StreamResponse(status=401)
+        await endless.prepare(request)
+        await endless.write(b"who?")
+        return await asyncio.Event().wait()
+
+    vendor.handler = handle
+    assert (await http.post("/x", json=1)).json() == {"sent": "Bearer tok-2-canary"}
+    assert tokens.calls == {"/token": 2, "/rest/x": 3}
+
+
+async def test_a_token_of_the_callers_own_making_is_replaced_by_the_sessions(tokens, http, vendor):
+    await http.request("GET", "/x", headers={"authorization": "Bearer mine", "X-Note": "1"})
+    request, _ = vendor.requests[1]
+    assert request.headers.getall("Authorization") == ["Bearer tok-1-canary"]
+    assert request.headers["X-Note"] == "1"
+
+
 async def test_many_calls_with_a_dead_token_fetch_one_new_token(tokens, http):
     await http.get("/x")
     tokens.good.clear()

@@ -1,4 +1,4 @@
-"""A canary in every secret: none is ever found in a log line, an error or its traceback."""
+"""A canary in every secret: none is ever found in a log line, an error, its traceback or what it tells of its exchange."""
 
 import asyncio
 import traceback
@@ -14,7 +14,8 @@ CANARY = "canary"
 
 def everything_told(error):
     """An error as the fullest log would show it, with all that it chains to."""
-    return "".join(traceback.format_exception(error)) + repr(error) + repr(error.__context__) + repr(error.__cause__)
+    told = "".join(traceback.format_exception(error)) + repr(error) + repr(error.__context__) + repr(error.__cause__)
+    return told + repr(error.exchange)
 
 
 async def parrot(request):
@@ -51,12 +52,16 @@ async def test_no_secret_is_told_whatever_the_vendor_quotes(http, status):
     with capture_logs() as logs:
         [result] = await asyncio.gather(
             http.request(
-                "POST", f"/{status}", params={"token": f"query-{CANARY}"}, data={"email": f"{CANARY}@example.com"}
+                "POST",
+                f"/{CANARY}%40example.com/{status}",
+                params={"token": f"query-{CANARY}"},
+                data={"email": f"{CANARY}@example.com", f"{CANARY}@example.com": "x", "fixed-canary": "x"},
             ),
             return_exceptions=True,
         )
     if isinstance(result, Exception):
         assert isinstance(result, DeliveryError)
+        assert result.exchange is not None
         assert CANARY not in everything_told(result)
     assert logs
     assert CANARY not in repr(logs)
@@ -78,7 +83,10 @@ async def test_no_secret_is_told_when_the_exchange_breaks(raw_vendor, opened, wa
     auth = HeaderAuth(name="Authorization", value="Bearer key-canary")
     http = opened(raw_vendor.origin, auth=auth, timeout_s=0.1)
     with capture_logs() as logs, pytest.raises(DeliveryError) as raised:
-        await http.post(f"/x?token={CANARY}", json={"email": f"{CANARY}@example.com"})
+        await http.post(
+            f"/x/key-{CANARY}?token={CANARY}", json={"email": f"{CANARY}@example.com", f"key-{CANARY}": [CANARY] * 2}
+        )
+    assert raised.value.exchange is not None
     assert CANARY not in everything_told(raised.value)
     assert CANARY not in repr(logs)
 
@@ -87,4 +95,5 @@ async def test_no_secret_is_told_when_nobody_is_there(opened):
     http = opened("http://127.0.0.1:9", auth=HeaderAuth(name="Authorization", value="Bearer key-canary"))
     with capture_logs() as logs, pytest.raises(DeliveryError) as raised:
         await http.get(f"/x?token={CANARY}")
+    assert raised.value.exchange is not None
     assert CANARY not in everything_told(raised.value) + repr(logs)

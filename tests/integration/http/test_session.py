@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import structlog
 from aiohttp import web
 from structlog.testing import capture_logs
 
@@ -91,6 +92,53 @@ async def test_a_callers_header_wins_over_ours_in_any_case(vendor, opened):
     request, _ = vendor.requests[0]
     assert request.headers.getall("Content-Type") == ["text/xml"]
     assert request.headers.getall("Accept") == ["text/xml"]
+
+
+async def test_an_endpoints_headers_go_along_once_each_in_any_case(vendor, opened):
+    key = HeaderAuth(name="X-Api-Key", value="k-1")
+    headers = {"x-api-key": "old", "accept": "text/xml", "Accept": "text/csv", "user-agent": "Acme/1"}
+    await opened(vendor.origin, auth=key, headers=headers).get("/")
+    sent = vendor.requests[0][0].headers
+    assert sent.getall("X-Api-Key") == ["k-1"]
+    assert sent.getall("Accept") == ["text/csv"]
+    assert sent.getall("User-Agent") == ["Acme/1"]
+
+
+async def test_an_endpoints_own_content_type_replaces_that_of_a_body(vendor, opened):
+    http = opened(vendor.origin, headers={"content-type": "application/vnd.api+json"})
+    await http.post("/x", json={})
+    await http.request("POST", "/x", data="<a/>", headers={"Content-Type": "text/xml"})
+    assert [request.headers.getall("Content-Type") for request, _ in vendor.requests] == [
+        ["application/vnd.api+json"],
+        ["text/xml"],
+    ]
+
+
+@pytest.mark.parametrize("size", [0, 1, 200_000])
+async def test_an_answer_is_read_whole_however_it_comes(vendor, opened, size):
+    async def chunked(request):
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        for _ in range(4):
+            await answer.write(b"x" * size)
+        return answer
+
+    http = opened(vendor.origin, max_bytes=1_000_000)
+    for handler in (lambda request: respond(b"x" * 4 * size), chunked):
+        vendor.handler = handler
+        for _ in range(2):
+            assert (await http.get("/")).body == b"x" * 4 * size
+    assert len({request.transport for request, _ in vendor.requests}) == 1
+
+
+async def respond(body):
+    return web.Response(body=body)
+
+
+async def test_headers_that_come_twice_are_joined_under_one_lower_case_name(raw_vendor, opened):
+    raw_vendor.says(b"HTTP/1.1 200 OK\r\nX-A: 1\r\nx-a: 2\r\nX-B: \xc3\xa9\r\nContent-Length: 0\r\n\r\n")
+    answer = await opened(raw_vendor.origin).get("/")
+    assert (answer.headers["x-a"], answer.headers["x-b"]) == ("1, 2", "é")
 
 
 async def test_a_large_body_goes_out_whole(vendor, opened):
@@ -285,6 +333,13 @@ async def test_one_debug_line_per_request_tells_no_more_than_needed(vendor, open
         "path": "/contacts/{email}",
         "status": 200,
     }
+
+
+async def test_without_debug_lines_none_is_made_ready(vendor, opened, monkeypatch):
+    http = opened(vendor.origin)
+    monkeypatch.setattr(http._teller, "_log", structlog.make_filtering_bound_logger(20)(None, [], {}))
+    monkeypatch.setattr(http._teller, "path", None)
+    assert (await http.get("/")).status == 200
 
 
 async def test_many_calls_at_once_share_the_session(vendor, opened):

@@ -25,12 +25,12 @@ def due(desk: Desk, unit: Unit, now: float, busy: Collection[int] = ()) -> list[
 
 def claim(desk: Desk, unit: Unit, calls: int, now: float, busy: Collection[int] = ()) -> list[Work]:
     """Put up to so many works in flight."""
-    return desk.visit(unit, [], due(desk, unit, now, busy), calls, now, careful=False).work
+    return desk.visit(unit, [], due(desk, unit, now, busy), [calls] * len(URGENCIES), now, careful=False).work
 
 
 def settle(desk: Desk, unit: Unit, finished: Sequence[Finished], now: float) -> Visit:
     """Write down what came of calls."""
-    return desk.visit(unit, finished, [], 0, now, careful=False)
+    return desk.visit(unit, finished, [], [0] * len(URGENCIES), now, careful=False)
 
 
 async def call(desk: Desk, work: Work, now: float) -> Finished:

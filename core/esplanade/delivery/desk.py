@@ -64,6 +64,8 @@ class Desk(Protocol):
     lane: str
     at_once: int
     """How many works one call may carry at most."""
+    may_wait: bool
+    """Whether work may be claimed before there is room for its call."""
 
     def key(self, place: Place) -> int:
         """What is served once at a time."""
@@ -80,12 +82,14 @@ class Desk(Protocol):
         unit: Unit,
         finished: Sequence[Finished],
         taken: Sequence[tuple[int, Place]],
-        room: int,
+        room: Sequence[int],
         now: float,
         *,
         careful: bool,
     ) -> Visit:
-        """Settle what ended and claim what is next for the keys that were taken, for ``room`` calls. One transaction.
+        """Settle what ended and claim what is next for the keys that were taken. One transaction.
+
+        ``room``: how many calls may be filled with work that is at least so urgent, by urgency.
 
         What it raises undoes it; then it is done again, ``careful``, so that only that is set aside which cannot be done.
         """

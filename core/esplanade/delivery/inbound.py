@@ -22,7 +22,7 @@ from esplanade.records import Attempt, Delivery, Entry, Place, Remote
 from esplanade.store.port import Unit
 
 from .desk import Answer, Finished, Visit, Work
-from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, judge
+from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn, judge
 
 _webhook = msgspec.msgpack.Decoder(WebhookIn).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -61,6 +61,7 @@ class InboundDesk:
     ) -> None:
         self.lane = f"{connector.name}:in"
         self.at_once = 1
+        self.may_wait = True
         self.connector = connector
         self._hook = hook
         self._verify = verify
@@ -81,13 +82,13 @@ class InboundDesk:
         unit: Unit,
         finished: Sequence[Finished],
         taken: Sequence[tuple[int, Place]],
-        room: int,
+        room: Sequence[int],
         now: float,
         *,
         careful: bool,
     ) -> Visit:
-        visit = Visit(journalled=sum(self._settle(unit, one, now) for one in finished), returned=list(taken[room:]))
-        for number, _ in taken[:room]:
+        visit = Visit(journalled=sum(self._settle(unit, one, now) for one in finished))
+        for number, _ in taken:
             delivery = unit.delivery(number)
             if delivery is None or delivery.state != "pending" or delivery.due_at > now:
                 continue
@@ -205,6 +206,8 @@ class InboundDesk:
                 delivery.state, delivery.reason, delivery.last_error = "dead", reason, error
             case Pause(error=error):
                 delivery.state, delivery.due_at, delivery.last_error = "pending", now + 60, error
+            case Withdrawn():
+                delivery.state, delivery.attempts = "pending", delivery.attempts - 1
             case _:
                 assert_never(one.answer.verdict)
         unit.save_delivery(delivery)

@@ -56,6 +56,8 @@ class OutboundDesk:
         self.lane = connector.name
         self.connector = connector
         self.at_once = max(dispatch.at_once(kind) for kind in ("profile", "consent", "trigger"))
+        # whoever finds a claim after a crash cannot tell whether its call had begun
+        self.may_wait = repeat != "never" or "trigger" not in connector.receives
         self._dispatch = dispatch
         self._world = world
         self._clock = clock
@@ -93,7 +95,7 @@ class OutboundDesk:
         unit: Unit,
         finished: Sequence[Finished],
         taken: Sequence[tuple[int, Place]],
-        room: int,
+        room: Sequence[int],
         now: float,
         *,
         careful: bool,

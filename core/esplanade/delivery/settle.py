@@ -17,7 +17,7 @@ from esplanade.sync import contacts
 from esplanade.sync.plan import Send
 
 from .desk import Finished, Work
-from .verdict import Done, Park, Pause, Reject, RetryAt, Wait
+from .verdict import Done, Park, Pause, Reject, RetryAt, Wait, Withdrawn
 
 
 class Settlement:
@@ -69,6 +69,10 @@ class Settlement:
                 self._again(unit, delivery, now, error)
                 unit.note(self.note(delivery, now, "failed", reason="paused", detail=error))
                 self._pause(unit, state, error, now)
+            case Withdrawn():
+                label = "withdrawn"
+                delivery.state, delivery.attempts = "pending", delivery.attempts - 1
+                unit.save_delivery(delivery)
             case _:
                 assert_never(one.answer.verdict)
         if error is not None:

@@ -70,7 +70,11 @@ class Pause(Struct, frozen=True, kw_only=True):
     error: str
 
 
-Verdict: TypeAlias = Done | RetryAt | Wait | Reject | Park | Pause
+class Withdrawn(Struct, frozen=True, kw_only=True):
+    """It was claimed and not called after all: it waits as before, and nothing was tried."""
+
+
+Verdict: TypeAlias = Done | RetryAt | Wait | Reject | Park | Pause | Withdrawn
 
 
 def judge(

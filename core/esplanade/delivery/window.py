@@ -68,10 +68,13 @@ class Window:
         else:
             self._add(key, place)
 
-    def take(self, many: int) -> list[tuple[int, Place]]:
-        """The next to be served, who are under way from now on. None, while the store may hold somebody more urgent."""
+    def take(self, room: Sequence[int]) -> list[tuple[int, Place]]:
+        """The next to be served, who are under way from now on. None, while the store may hold somebody more urgent.
+
+        ``room``: for how many that are at least so urgent, by urgency.
+        """
         taken: list[tuple[int, Place]] = []
-        for urgency, heap in enumerate(self._heaps):
+        for urgency, (heap, many) in enumerate(zip(self._heaps, room, strict=True)):
             while heap and len(taken) < many:
                 due_at, delivery, key = heappop(heap)
                 place = self._places.get(key)
@@ -80,7 +83,7 @@ class Window:
                 self._remove(key, place)
                 self._busy[key] = None
                 taken.append((key, place))
-            if len(taken) == many or self._behind[urgency]:
+            if self._behind[urgency]:
                 break
         return taken
 

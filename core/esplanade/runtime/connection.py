@@ -17,6 +17,7 @@ from esplanade.connector import Connector, Traits, methods_of, traits_of
 from esplanade.context import Context, Log
 from esplanade.delivery.breaker import Breaker
 from esplanade.delivery.dispatch import NEVER_AT_ONCE, Dispatch
+from esplanade.delivery.health import Health
 from esplanade.delivery.inbound import InboundDesk
 from esplanade.delivery.lane import Lane
 from esplanade.delivery.outbound import OutboundDesk
@@ -184,9 +185,13 @@ class Connection:
                     pacer=pacer,
                     concurrency=concurrency,
                     timeout_s=self.config.timeout,
-                    breaker=Breaker(self.config.breaker),
-                    retry=self.config.retry,
-                    rng=shared.rng,
+                    health=Health(
+                        Breaker(self.config.breaker),
+                        lane=desk.lane,
+                        retry=self.config.retry,
+                        rng=shared.rng,
+                        log=log,
+                    ),
                     on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
                     on_journalled=shared.on_journalled,
                     alert=shared.alert,

@@ -8,7 +8,7 @@ import msgspec
 
 from esplanade.records import AudienceRun
 
-from .shelf import Shelf, Unknown
+from .shelf import UNKNOWN, Shelf, Unknown
 
 _encode = msgspec.msgpack.Encoder().encode
 _run = msgspec.msgpack.Decoder(AudienceRun).decode
@@ -57,7 +57,7 @@ class AudienceWrites:
         self._audiences: Shelf[tuple[str, str], bytes | None] = Shelf(1_024)
 
     def audience(self, connector: str, audience: str) -> AudienceRun:
-        record = self._audiences.get((connector, audience))
+        record = self._audiences.get((connector, audience), UNKNOWN)
         if isinstance(record, Unknown):
             row = self.db.execute(AUDIENCE, (connector, audience)).fetchone()
             record = row[0] if row else None

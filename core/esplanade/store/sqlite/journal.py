@@ -12,7 +12,7 @@ import msgspec
 from esplanade.records import Answered, Entry
 
 from .many import Many
-from .shelf import Shelf, Unknown
+from .shelf import UNKNOWN, Shelf, Unknown
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(list[Entry]).decode
@@ -111,14 +111,14 @@ class JournalWrites(JournalReads):
 
     def expect_event_ids(self, event_ids: Iterable[str]) -> None:
         """Read at once which of these ids are known."""
-        unknown = [each for each in event_ids if isinstance(self._event_ids.get(each), Unknown)]
+        unknown = [each for each in event_ids if each not in self._event_ids]
         if unknown:
             found = set(_texts(self.db.execute(KNOWN_IDS, (json.dumps(unknown),)).fetchone()[0]))
             for each in unknown:
                 self._event_ids.learn(each, 0.0 if each in found else None)
 
     def first_time(self, event_id: str, now: float) -> bool:
-        at = self._event_ids.get(event_id)
+        at = self._event_ids.get(event_id, UNKNOWN)
         if isinstance(at, Unknown):
             at = 0.0 if self.db.execute(KNOWN_ID, (event_id,)).fetchone() else None
         if at is None:

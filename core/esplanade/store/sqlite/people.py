@@ -12,7 +12,7 @@ import msgspec
 from esplanade.records import Person, Remote
 
 from .many import Many
-from .shelf import Shelf, Unknown
+from .shelf import UNKNOWN, Shelf, Unknown
 
 _encode = msgspec.msgpack.Encoder().encode
 _person = msgspec.msgpack.Decoder(Person).decode
@@ -127,7 +127,7 @@ class PeopleWrites(PeopleReads):
     def expect_people(self, people: Iterable[int], connectors: Iterable[str]) -> None:
         """Read at once what is not known of these people, and of what these vendors hold of them."""
         people, connectors = list(people), list(connectors)
-        if unknown := [person for person in people if isinstance(self._people.get(person), Unknown)]:
+        if unknown := [person for person in people if person not in self._people]:
             found = {row[0]: row for row in self._together(ROWS, unknown)}
             for person in unknown:
                 row = found.get(person)
@@ -150,18 +150,17 @@ class PeopleWrites(PeopleReads):
     def expect_contacts(self, contacts: Iterable[tuple[str, str]]) -> list[int]:
         """The same for vendors' contacts, each given by its connector and its id there."""
         contacts = list(contacts)
-        people = [self._owners.get(contact) for contact in contacts]
-        unknown = [contact for contact, person in zip(contacts, people, strict=True) if isinstance(person, Unknown)]
-        if unknown:
+        known = [self._owners[contact] for contact in contacts if contact in self._owners]
+        if unknown := [contact for contact in contacts if contact not in self._owners]:
             self._write_remotes()
             found = {(row[0], row[1]): row[2] for row in self._together(OWNERS, unknown)}
             for contact in unknown:
                 self._owners.learn(contact, found[contact])
-            people += found.values()
-        return [person for person in people if isinstance(person, int)]
+            known += found.values()
+        return [person for person in known if person is not None]
 
     def person(self, person: int) -> Person | None:
-        row = self._people.get(person)
+        row = self._people.get(person, UNKNOWN)
         if isinstance(row, Unknown):
             row = self.db.execute(ROW, (person,)).fetchone()
             self._people.learn(person, row)
@@ -174,7 +173,7 @@ class PeopleWrites(PeopleReads):
         return self._named(self._cdp_ids, CDP_ID, cdp_id)
 
     def person_by_remote(self, connector: str, remote_id: str) -> Person | None:
-        person = self._owners.get((connector, remote_id))
+        person = self._owners.get((connector, remote_id), UNKNOWN)
         if isinstance(person, Unknown):
             self._write_remotes()
             (person,) = self.db.execute(OWNER, (connector, remote_id)).fetchone()
@@ -182,7 +181,7 @@ class PeopleWrites(PeopleReads):
         return None if person is None else self.person(person)
 
     def remote(self, person: int, connector: str) -> Remote | None:
-        row = self._remotes.get((person, connector))
+        row = self._remotes.get((person, connector), UNKNOWN)
         if isinstance(row, Unknown):
             if person in self._newborn:
                 return None
@@ -226,17 +225,17 @@ class PeopleWrites(PeopleReads):
 
     def save_remote(self, remote: Remote) -> None:
         key = (remote.person, remote.connector)
-        before = self._remotes.get(key)
+        before = self._remotes.get(key, UNKNOWN)
         if isinstance(before, Unknown):
             self._owners.forget()
         elif before is not None and before[2] is not None and before[2] != remote.remote_id:
-            self._owners.drop((remote.connector, before[2]))
+            self._owners.pop((remote.connector, before[2]), None)
         if remote.remote_id is not None and self._owners.get((remote.connector, remote.remote_id)) != remote.person:
-            self._owners.drop((remote.connector, remote.remote_id))
+            self._owners.pop((remote.connector, remote.remote_id), None)
         self._remotes.put(key, (remote.connector, remote.person, remote.remote_id, _encode(remote)))
         for contact in remote.former:
             if contact.remote_id is not None:
-                self._owners.drop((remote.connector, contact.remote_id))
+                self._owners.pop((remote.connector, contact.remote_id), None)
                 self.db.execute(ADD_FORMER, (remote.connector, contact.remote_id, remote.person))
 
     def write_people(self) -> None:
@@ -271,10 +270,10 @@ class PeopleWrites(PeopleReads):
         if person in self._newborn:
             return []
         keys = [(person, connector) for connector in connectors]
-        return [key for key in keys if isinstance(self._remotes.get(key), Unknown)]
+        return [key for key in keys if key not in self._remotes]
 
     def _named(self, shelf: Shelf[str, int | None], question: str, name: str) -> Person | None:
-        person = shelf.get(name)
+        person = shelf.get(name, UNKNOWN)
         if isinstance(person, Unknown):
             row = self.db.execute(question, (name,)).fetchone()
             person = row[0] if row else None
@@ -282,19 +281,14 @@ class PeopleWrites(PeopleReads):
         return None if person is None else self.person(person)
 
     def _expect(self, shelf: Shelf[str, int | None], question: str, names: Iterable[str]) -> list[int]:
-        known, unknown = list[int](), list[str]()
-        for name in names:
-            person = shelf.get(name)
-            if isinstance(person, Unknown):
-                unknown.append(name)
-            elif person is not None:
-                known.append(person)
-        if unknown:
+        names = list(names)
+        known = [shelf[name] for name in names if name in shelf]
+        if unknown := [name for name in names if name not in shelf]:
             found = dict[str, int](self._together(question, unknown))
             for name in unknown:
                 shelf.learn(name, found.get(name))
             known += found.values()
-        return known
+        return [person for person in known if person is not None]
 
     def _together(self, question: str, *given: list[Any]) -> list[list[Any]]:
         """Many rows as one, which is one step of SQLite."""

@@ -16,7 +16,7 @@ from esplanade.records import Attempt, Delivery, DeliveryFilter, Place
 from .deliveries import IN_FLIGHT as CLAIMED
 from .deliveries import NAMES, NEXT_DUE, PARKED, SELECT, TRIGGERS, DeliveryReads, made
 from .many import Many
-from .shelf import Shelf, Unknown
+from .shelf import Shelf
 
 _rows = msgspec.json.Decoder(list[list[Any]]).decode
 
@@ -86,7 +86,7 @@ class DeliveryWrites(DeliveryReads):
         """Read at once what waits or is under way for these people in these lanes."""
         lanes = list(lanes)
         keys = [(lane, person) for person in people if person not in self._newborn for lane in lanes]
-        unknown = [key for key in keys if isinstance(self._open.get(key), Unknown)]
+        unknown = [key for key in keys if key not in self._open]
         if not unknown:
             return
         self._write_rows()
@@ -267,7 +267,7 @@ class DeliveryWrites(DeliveryReads):
 
     def _in_order(self, lane: str, person: int) -> list[Delivery]:
         group = self._open.get((lane, person))
-        if isinstance(group, Unknown):
+        if group is None:
             group = {}
             if not self._has_none(lane, person):
                 self._write_rows()
@@ -297,14 +297,15 @@ class DeliveryWrites(DeliveryReads):
             return
         key = (delivery.lane, delivery.person)
         group = self._open.get(key)
-        if isinstance(group, Unknown):
-            if not self._has_none(delivery.lane, delivery.person):
+        if group is None:
+            if not self._has_none(*key):
                 return
             group = {}
-        others = {number: each for number, each in group.items() if number != delivery.id}
+            self._open.learn(key, group)
         if delivery.state in {"pending", "in_flight"}:
-            others[delivery.id] = delivery
-        self._open.learn(key, others)
+            group[delivery.id] = delivery
+        else:
+            group.pop(delivery.id, None)
         if delivery.person in self._newborn:
             self._begun.add(key)
 

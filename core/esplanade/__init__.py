@@ -13,6 +13,7 @@ from .errors import (
     PluginError,
     RateLimited,
     TemporaryError,
+    UnreadableAnswer,
 )
 from .hookspecs import hookimpl
 from .model import (
@@ -95,6 +96,7 @@ __all__ = [
     "TemporaryError",
     "TriggerEvent",
     "TriggerTarget",
+    "UnreadableAnswer",
     "Value",
     "ValueType",
     "__version__",

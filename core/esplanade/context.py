@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from .clock import Clock
+from .errors import UnreadableAnswer
 from .model import AudienceTarget, ConsentTarget, TriggerTarget
 
 
@@ -19,35 +20,25 @@ class Response(Struct, frozen=True, kw_only=True):
     headers: dict[str, str]
     body: bytes
     url: str
+    whole: bool = True
+    """False when the vendor acted and answered more than is read: then the body is empty."""
 
     def json(self) -> Any:
-        """The body as JSON; raises PermanentError naming the status when it is none."""
+        """The body as JSON; raises UnreadableAnswer naming the status when it is none."""
+        self._require_whole()
         try:
             return msgspec.json.decode(self.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            from .errors import PermanentError
-
-            raise PermanentError(f"the vendor answered {self.status} with a body that is not JSON") from None
+            raise UnreadableAnswer(f"the vendor answered {self.status} with a body that is not JSON") from None
 
     def text(self) -> str:
-        """The body as text; bytes that are not UTF-8 are replaced."""
+        """The body as text; bytes that are not UTF-8 are replaced. Raises UnreadableAnswer when it was not read."""
+        self._require_whole()
         return self.body.decode("utf-8", "replace")
 
-
-class Exchange(Struct, frozen=True, kw_only=True):
-    """A call to a vendor that failed, as far as it may be told: shapes and masked words, no values and no secrets."""
-
-    method: str
-    path: str
-    """Without its query, addresses and ids masked; ``***`` where the path itself is the credential."""
-    status: int | None
-    """None when there was no answer."""
-    took_s: float
-    """From the call to its end, the wait for a token included."""
-    sent: str
-    """The shape of the body: its fields and their types, such as ``{"email":"text"}``. At most 500 characters."""
-    answered: str
-    """The vendor's own words, redacted. At most 300 characters."""
+    def _require_whole(self) -> None:
+        if not self.whole:
+            raise UnreadableAnswer(f"the vendor answered {self.status} with more than is read")
 
 
 class Http(Protocol):
@@ -56,7 +47,8 @@ class Http(Protocol):
     Raises what the answer means: RateLimited for 429 and for 503 with Retry-After, AuthenticationError for 401 and 403,
     EndpointGone for 410, PermanentError for other 4xx. A refused connection is a TemporaryError. For 500, 502, 504, 503
     without Retry-After, a timeout or a cut: TemporaryError when the call is ``repeatable``, else OutcomeUnknown.
-    Statuses named in ``allow`` are returned instead. Each error tells of its ``exchange``.
+    Statuses named in ``allow`` are returned instead. An answer over the size limit is a PermanentError where it is what the
+    call is for, as with GET; where the vendor has acted, it is returned unread. Each error tells of its ``exchange``.
     """
 
     async def request(

@@ -13,7 +13,8 @@ EsplanadeError
     ├── TemporaryError     not acted on; try again later
     │   └── RateLimited    the same, because the vendor asked for patience
     ├── PermanentError     the vendor will never take this; a dead letter keeps it
-    │   └── EgressRefused  the hub itself did not let the call leave
+    │   ├── EgressRefused  the hub itself did not let the call leave
+    │   └── UnreadableAnswer  the vendor acted, and what it answered cannot be read
     ├── AuthenticationError  the credentials are refused; the connector pauses and probes
     ├── EndpointGone       the vendor says the endpoint is gone for good; the connector pauses
     └── OutcomeUnknown     the vendor may have acted; its base is unknown from here on
@@ -24,7 +25,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .context import Exchange
+    from .model import Exchange
 
 
 class EsplanadeError(Exception):
@@ -109,6 +110,10 @@ class PermanentError(DeliveryError):
 
 class EgressRefused(PermanentError):
     """The hub itself did not let the call leave: its address is private, or none that the plugin named."""
+
+
+class UnreadableAnswer(PermanentError):
+    """The vendor says that it acted, and the rest of what it says is no JSON, or too long. Asking again brings the same."""
 
 
 class AuthenticationError(DeliveryError):

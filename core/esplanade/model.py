@@ -314,3 +314,19 @@ class CheckResult(Struct, frozen=True, kw_only=True):
 
     status: Literal["ok", "bad-credentials", "no-permission", "wrong-account", "vendor-down"] = "ok"
     detail: str = ""
+
+
+class Exchange(Struct, frozen=True, kw_only=True):
+    """A call to a vendor that failed, as far as it may be told: shapes and masked words, no values and no secrets."""
+
+    method: str
+    path: str
+    """Without its query, addresses and ids masked; ``***`` where the path itself is the credential."""
+    status: int | None
+    """None when there was no answer."""
+    took_s: float
+    """From the call to its end, the wait for a token included."""
+    sent: str
+    """The shape of the body: its fields and their types, such as ``{"email":"text"}``. At most 500 characters."""
+    answered: str
+    """The vendor's own words, redacted. At most 300 characters."""

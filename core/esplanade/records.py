@@ -6,7 +6,7 @@ from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, field
 
-from .model import Held, State, Value
+from .model import Exchange, Held, State, Value
 from .reasons import PluginReason, Reason
 
 Urgency = Literal["opt-out", "trigger", "live", "backfill"]
@@ -216,13 +216,15 @@ class Place(NamedTuple):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One call of a hook for one delivery."""
+    """One call of a hook for one delivery. Of a success only that it was one is kept."""
 
     delivery: int
     at: float
     took_s: float
     outcome: str
     error: str | None = None
+    exchange: Exchange | None = None
+    """The request that failed, as far as it may be told."""
 
 
 class Note(Struct, frozen=True, kw_only=True):

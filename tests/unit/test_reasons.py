@@ -90,7 +90,10 @@ ALLOWED = {
             "not (error is not None": RECORDED_BEFORE,
         },
     },
-    "delivery/verdict.py": {"judge": {"case RateLimited()": "the verdict itself says so, and is recorded when it is settled"}},
+    "delivery/verdict.py": {
+        "_plain": {"case _": HANDED_ON},
+        "judge": {"plain is not None": "the verdict itself says so, and is recorded when it is settled"},
+    },
     "ingest/doubt.py": {"raise_": {"found is None": "the same doubt was raised and noted before"}},
     "ingest/fanout.py": {
         "_profile": {"not (touched or": NOT_ITS_BUSINESS},

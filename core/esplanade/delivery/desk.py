@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from msgspec import Struct, field
 
+from esplanade.model import Exchange
 from esplanade.observe.metrics import Ended
 from esplanade.records import Delivery, Place
 from esplanade.store.port import Unit
@@ -28,8 +29,8 @@ class Answer(Struct, kw_only=True):
     """What follows for one work of a call."""
 
     verdict: Verdict
-    detail: str | None = None
-    """What was said between hub and vendor, where that is worth keeping."""
+    exchange: Exchange | None = None
+    """The request that failed, where one did."""
     yields: list[Any] = field(default_factory=list)
     """What a webhook said, for the journal."""
 

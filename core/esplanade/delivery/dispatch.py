@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from esplanade.context import Context
-from esplanade.errors import DeliveryError, EgressRefused, PermanentError, PluginError
+from esplanade.errors import DeliveryError, EgressRefused, PermanentError, PluginError, UnreadableAnswer
 from esplanade.model import Outcome
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -97,9 +97,9 @@ class Dispatch:
 
 def _may_halve(problem: Exception, kind: str) -> bool:
     """Whether the rest of a batch may do better alone: what was refused was not acted on; state may be sent twice."""
-    if isinstance(problem, PermanentError):
+    if isinstance(problem, PermanentError) and not isinstance(problem, UnreadableAnswer):
         return not isinstance(problem, EgressRefused)
-    return kind != "trigger" and not isinstance(problem, DeliveryError)
+    return kind != "trigger" and (isinstance(problem, UnreadableAnswer) or not isinstance(problem, DeliveryError))
 
 
 def _sound_or_error(result: object, kind: str) -> Result:

@@ -18,11 +18,12 @@ from esplanade.context import Context
 from esplanade.errors import AuthenticationError, EndpointGone, PermanentError, PluginError, TemporaryError
 from esplanade.ingest.shapes import HappeningIn, ReportIn, WebhookIn
 from esplanade.model import Happening, Inbound, InboundRequest, Outcome, PersonRef, Report
-from esplanade.records import Attempt, Delivery, Entry, Place, Remote
+from esplanade.records import Delivery, Entry, Place, Remote
 from esplanade.store.port import Unit
 
 from .desk import Answer, Finished, Visit, Work
-from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn, judge
+from .settle import attempt
+from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn, exchange_of, judge
 
 _webhook = msgspec.msgpack.Decoder(WebhookIn).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -130,7 +131,7 @@ class InboundDesk:
             result = problem
         except SystemExit:  # asyncio would let it end the hub
             result = PluginError("the plugin raised SystemExit")
-        return [Answer(verdict=self._judge(result, delivery), yields=said)]
+        return [Answer(verdict=self._judge(result, delivery), exchange=exchange_of(result), yields=said)]
 
     def overdue(self, call: Sequence[Work]) -> list[Answer]:
         (work,) = call
@@ -212,10 +213,7 @@ class InboundDesk:
                 assert_never(one.answer.verdict)
         unit.save_delivery(delivery)
         if error is not None:
-            label = type(one.answer.verdict).__name__.lower()
-            unit.add_attempt(
-                Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=error)
-            )
+            unit.add_attempt(attempt(one, error))
             held = unit.connector_state(self.connector.name)
             unit.save_connector_state(msgspec.structs.replace(held, last_error=error, last_error_at=now))
         return journalled

@@ -31,7 +31,7 @@ from .desk import Answer, Finished, Visit, Work
 from .dispatch import Dispatch, Result
 from .seats import NO_SEAT, NoSeat, Seats
 from .settle import Settlement
-from .verdict import Verdict, judge
+from .verdict import exchange_of, judge
 
 _trigger = msgspec.msgpack.Decoder(TriggerBody).decode
 
@@ -304,14 +304,14 @@ class OutboundDesk:
         rest = [one for one in call if one.delivery.id not in known]
         results = await self._dispatch.call(kind, [_send(one).event for one in rest]) if rest else []
         known.update({one.delivery.id: result for one, result in zip(rest, results, strict=True)})
-        return [Answer(verdict=self._judge(known[one.delivery.id], one.delivery)) for one in call]
+        return [self._answer(known[one.delivery.id], one.delivery) for one in call]
 
     def overdue(self, call: Sequence[Work]) -> list[Answer]:
         late = OutcomeUnknown(f"no answer from the plugin within {self.connector.timeout:g} s")
-        return [Answer(verdict=self._judge(late, one.delivery)) for one in call]
+        return [self._answer(late, one.delivery) for one in call]
 
-    def _judge(self, result: Result, delivery: Delivery) -> Verdict:
-        return judge(
+    def _answer(self, result: Result, delivery: Delivery) -> Answer:
+        verdict = judge(
             result,
             delivery,
             now=self._clock.time(),
@@ -320,6 +320,7 @@ class OutboundDesk:
             repeat=self._repeat,
             look_up_after_s=self.connector.timeout,
         )
+        return Answer(verdict=verdict, exchange=exchange_of(result))
 
 
 def _by_place(one: tuple[int, Place]) -> Place:

@@ -35,16 +35,13 @@ class Settlement:
         send = cast("Send", one.work.job)
         rev = one.work.delivery.rev
         error: str | None = None
-        label: str
         match one.answer.verdict:
             case Done(outcome=outcome):
                 if self._acknowledge(unit, delivery, send, outcome, now):
                     delivery = self._claimed(unit, one.work) or delivery  # what follows may be the same work again
                 delivery.took_s = one.took_s
                 self._done(unit, delivery, rev, outcome, now)
-                label = outcome.status
             case RetryAt(at=at, error=error, unknown=unknown):
-                label = "retried"
                 if delivery.urgency == 0 and delivery.rev != rev:
                     at = now  # an opt-out came in meanwhile, which waits only for the call that was under way
                 delivery.unsure = delivery.unsure or unknown
@@ -53,33 +50,26 @@ class Settlement:
                 self._again(unit, delivery, at, error)
                 unit.note(self.note(delivery, now, "failed", reason="retried", detail=error))
             case Wait(at=at_, error=error):
-                label = "waits"
                 delivery.attempts -= 1
                 self._again(unit, delivery, now if at_ is None else at_, error)
                 unit.note(self.note(delivery, now, "failed", reason="quota", detail=error))
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
-                label = "rejected" if isinstance(one.answer.verdict, Reject) else "parked"
                 delivery.state = "dead" if isinstance(one.answer.verdict, Reject) else "parked"
                 delivery.reason, delivery.last_error = reason, error
                 self._refused(unit, delivery, send, rev, now)
                 unit.note(self.note(delivery, now, "failed", reason=reason, detail=error))
             case Pause(state=state, error=error):
-                label = "paused"
                 delivery.attempts -= 1
                 self._again(unit, delivery, now, error)
                 unit.note(self.note(delivery, now, "failed", reason="paused", detail=error))
                 self._pause(unit, state, error, now)
             case Withdrawn():
-                label = "withdrawn"
                 delivery.state, delivery.attempts = "pending", delivery.attempts - 1
                 unit.save_delivery(delivery)
             case _:
                 assert_never(one.answer.verdict)
         if error is not None:
-            detail = error if one.answer.detail is None else f"{error}\n{one.answer.detail}"
-            unit.add_attempt(
-                Attempt(delivery=delivery.id, at=one.began_at, took_s=one.took_s, outcome=label, error=detail)
-            )
+            unit.add_attempt(attempt(one, error))
             unit.save_connector_state(
                 msgspec.structs.replace(unit.connector_state(self.lane), last_error=error, last_error_at=now)
             )
@@ -234,6 +224,18 @@ class Settlement:
             reason=reason,
             detail=detail or delivery.subject,
         )
+
+
+def attempt(one: Finished, error: str) -> Attempt:
+    """A call that failed, for the log of attempts."""
+    return Attempt(
+        delivery=one.work.delivery.id,
+        at=one.began_at,
+        took_s=one.took_s,
+        outcome=one.answer.verdict.word,
+        error=error,
+        exchange=one.answer.exchange,
+    )
 
 
 def _hold(contact: Contact, send: Send, *, held: bool) -> None:

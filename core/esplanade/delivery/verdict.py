@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from random import Random
-from typing import Literal, TypeAlias
+from typing import ClassVar, Literal, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from esplanade.config.model import Retry
@@ -16,26 +17,35 @@ from esplanade.errors import (
     EgressRefused,
     EndpointGone,
     EsplanadeError,
-    OutcomeUnknown,
     PermanentError,
     RateLimited,
     TemporaryError,
+    UnreadableAnswer,
 )
-from esplanade.model import Outcome
+from esplanade.model import Exchange, Outcome
 from esplanade.records import Delivery
 
 from . import backoff
+
+_encode = msgspec.json.Encoder().encode
+_exchange = msgspec.json.Decoder(Exchange).decode
+
+EXCHANGE_BYTES = 8_192
+"""What is kept of one exchange at most; those that the session tells of are far shorter."""
+CAUSES_LOOKED_AT = 8
 
 
 class Done(Struct, frozen=True, kw_only=True):
     """The vendor acknowledged, or there was nothing to do."""
 
+    word: ClassVar[str] = "done"
     outcome: Outcome
 
 
 class RetryAt(Struct, frozen=True, kw_only=True):
     """Try again then. ``unknown``: the call may have been acted on, so that nobody knows what the vendor holds."""
 
+    word: ClassVar[str] = "retried"
     at: float
     error: str
     unknown: bool = False
@@ -44,6 +54,7 @@ class RetryAt(Struct, frozen=True, kw_only=True):
 class Wait(Struct, frozen=True, kw_only=True):
     """The vendor, or the connector's own pace, asks for patience: the lane waits until then, and nothing was tried."""
 
+    word: ClassVar[str] = "waits"
     error: str
     at: float | None = None
     """None: nobody says how long; the lane waits longer each time."""
@@ -52,6 +63,7 @@ class Wait(Struct, frozen=True, kw_only=True):
 class Reject(Struct, frozen=True, kw_only=True):
     """A dead letter, kept and replayable."""
 
+    word: ClassVar[str] = "rejected"
     reason: Literal["rejected", "gave-up", "egress-refused"]
     error: str
 
@@ -59,6 +71,7 @@ class Reject(Struct, frozen=True, kw_only=True):
 class Park(Struct, frozen=True, kw_only=True):
     """Kept for a person to decide on."""
 
+    word: ClassVar[str] = "parked"
     reason: Literal["outcome-unknown"]
     error: str
 
@@ -66,12 +79,15 @@ class Park(Struct, frozen=True, kw_only=True):
 class Pause(Struct, frozen=True, kw_only=True):
     """The connector stops; this delivery waits with the others."""
 
+    word: ClassVar[str] = "paused"
     state: Literal["auth", "gone"]
     error: str
 
 
 class Withdrawn(Struct, frozen=True, kw_only=True):
     """It was claimed and not called after all: it waits as before, and nothing was tried."""
+
+    word: ClassVar[str] = "withdrawn"
 
 
 Verdict: TypeAlias = Done | RetryAt | Wait | Reject | Park | Pause | Withdrawn
@@ -94,6 +110,24 @@ def judge(
     if isinstance(result, Outcome):
         return Done(outcome=result)
     error = words(result)
+    mail = delivery.kind == "trigger"
+    acted = mail and isinstance(result, UnreadableAnswer)  # no refusal, though repeating it is of no use
+    plain = None if acted else _plain(result, error, now)
+    if plain is not None:
+        return plain
+    unknown = not isinstance(result, TemporaryError)  # an error that is none of ours says not how far the plugin came
+    if mail and unknown and (repeat == "never" or (acted and repeat == "safe")):
+        return Park(reason="outcome-unknown", error=error)
+    if backoff.is_spent(delivery.attempts, delivery.first_at, now, retry):
+        return Reject(reason="gave-up", error=error)
+    wait = backoff.delay(delivery.attempts, retry, rng, asked_for=_asked_for(result))
+    if mail and unknown and repeat == "check":
+        wait = max(wait, look_up_after_s)
+    return RetryAt(at=now + wait, error=error, unknown=unknown)
+
+
+def _plain(result: Exception, error: str, now: float) -> Verdict | None:
+    """What follows from an error that leaves nothing to weigh; None for the others."""
     match result:
         case AuthenticationError():
             return Pause(state="auth", error=error)
@@ -106,25 +140,34 @@ def judge(
         case RateLimited():
             asked_for = _asked_for(result)
             return Wait(error=error, at=None if asked_for is None else now + backoff.granted(asked_for))
-        case TemporaryError():
-            unknown, asked_for = False, _asked_for(result)
-        case OutcomeUnknown():
-            unknown, asked_for = True, _asked_for(result)
-        case _:  # the plugin raised what it should not: nobody knows how far it came
-            unknown, asked_for = True, None
-    if unknown and delivery.kind == "trigger" and repeat == "never":
-        return Park(reason="outcome-unknown", error=error)
-    if backoff.is_spent(delivery.attempts, delivery.first_at, now, retry):
-        return Reject(reason="gave-up", error=error)
-    wait = backoff.delay(delivery.attempts, retry, rng, asked_for=asked_for)
-    if unknown and delivery.kind == "trigger" and repeat == "check":
-        wait = max(wait, look_up_after_s)
-    return RetryAt(at=now + wait, error=error, unknown=unknown)
+        case _:
+            return None
 
 
-def _asked_for(problem: DeliveryError) -> float | None:
+def exchange_of(result: Outcome | Exception) -> Exchange | None:
+    """The request that an error tells of, or that the error told of from which the plugin made its own."""
+    problem: BaseException | None = result if isinstance(result, Exception) else None
+    for _ in range(CAUSES_LOOKED_AT):
+        if problem is None:
+            return None
+        if isinstance(problem, DeliveryError) and problem.exchange is not None:
+            return _sound(problem.exchange)
+        problem = problem.__cause__ or problem.__context__
+    return None
+
+
+def _sound(exchange: object) -> Exchange | None:
+    """An exchange that can be stored; None for what a plugin made up that is none, or too long to keep."""
+    try:
+        kept = _encode(exchange)
+        return _exchange(kept) if len(kept) <= EXCHANGE_BYTES else None
+    except (msgspec.MsgspecError, TypeError, OverflowError, RecursionError):
+        return None
+
+
+def _asked_for(problem: Exception) -> float | None:
     """The seconds that a vendor asks for. A plugin may pass on anything, such as a header's text: that is no wish."""
-    wish: object = problem.retry_after
+    wish: object = problem.retry_after if isinstance(problem, DeliveryError) else None
     return float(wish) if isinstance(wish, int | float) and not math.isnan(wish) else None
 
 

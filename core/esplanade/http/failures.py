@@ -19,8 +19,7 @@ def failure_for(error: Exception, request: Request, *, timeout_s: float, max_byt
     """The error for a request that ended without a whole answer: in doubt once it was sent and may not be repeated."""
     host = request.url.host
     if isinstance(error, TooLarge):
-        message = f"{host} answered with more than {max_bytes} bytes, which is more than is read"
-        return PermanentError(message) if request.repeatable else OutcomeUnknown(message)
+        return PermanentError(f"{host} answered with more than {max_bytes} bytes, which is more than is read")
     if request.sent:
         message = f"{host}: {_reason(error, timeout_s)}"
         return TemporaryError(message) if request.repeatable else OutcomeUnknown(message)

@@ -131,6 +131,7 @@ def _token_request(auth: OAuth2ClientCredentials) -> Request:
         kind=kind,
         content=form,
         repeatable=True,
+        reads=True,
         trusted=False,
         began=asyncio.get_running_loop().time(),
     )

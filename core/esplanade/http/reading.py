@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from .wire import TRANSPORT_ERRORS, TooLarge
+from .wire import TRANSPORT_ERRORS
 
 if TYPE_CHECKING:
     import aiohttp
@@ -16,9 +16,9 @@ _ERROR_BODY_BYTES = 64 * 1024
 
 
 async def body(answer: aiohttp.ClientResponse, limit: Limit, *, wanted: bool, max_bytes: int) -> bytes:
-    """The body, after decompression. Of an unwanted answer, as much as can be had: its status counts without.
+    """The body, after decompression; one that is longer than may be is left where it has become so.
 
-    Raises TooLarge, and what aiohttp raises, when a wanted body cannot be read whole.
+    Of an unwanted answer, as much as can be had: its status counts without. Raises what aiohttp raises of a wanted one.
     """
     most = max_bytes if wanted else _ERROR_BODY_BYTES
     chunks: list[bytes] = []
@@ -29,8 +29,6 @@ async def body(answer: aiohttp.ClientResponse, limit: Limit, *, wanted: bool, ma
             size += len(chunk)
             if size > most:
                 answer.close()
-                if wanted:
-                    raise TooLarge
                 break
     except TRANSPORT_ERRORS:
         answer.close()

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from esplanade.context import Log
 
 _NOT_REPEATABLE = frozenset({"POST", "PATCH"})
+_READS = frozenset({"GET", "HEAD"})
 _CONNECTIONS = 100
 # Vendors close idle connections after a minute or so; a POST that meets the closing is one whose outcome is unknown.
 _KEEPALIVE_S = 15.0
@@ -126,6 +127,7 @@ class Session:
             content=data if json is None else json,
             allow=allow,
             repeatable=method not in _NOT_REPEATABLE if repeatable is None else repeatable,
+            reads=method in _READS or (method in _NOT_REPEATABLE and bool(repeatable)),
             began=self._loop.time(),
         )
         answer = await self._carry_out(request)
@@ -221,11 +223,18 @@ class Session:
             content = answer.content.read_nowait()
             if answer.connection is not None:
                 await reading.left(answer)
-            if wanted and len(content) > self._max_bytes:
-                raise TooLarge
         else:
             content = await reading.body(answer, limit, wanted=wanted, max_bytes=self._max_bytes)
-        return Response(status=status, headers=reading.headers(answer), body=content, url=request.text)
+        whole = not wanted or len(content) <= self._max_bytes
+        if not whole and request.reads:
+            raise TooLarge
+        return Response(
+            status=status,
+            headers=reading.headers(answer),
+            body=content if whole else b"",
+            url=request.text,
+            whole=whole,
+        )
 
     async def _exchange_told(
         self, request: Request, limit: Limit, headers: Mapping[str, str] | None, *, unread: int | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from esplanade.context import Exchange
+from esplanade.model import Exchange
 
 from .redact import Redactor, path_template
 from .shape import shape

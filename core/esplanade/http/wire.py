@@ -49,6 +49,8 @@ class Request(Call, kw_only=True):
     repeatable: bool
     trusted: bool
     """Whether the credentials may go along."""
+    reads: bool
+    """Whether the answer is what the call is for, rather than what it does."""
     began: float
     """On the loop's monotonic clock."""
     status: int | None = None

@@ -4,7 +4,7 @@ Questions to a store's reader, answered as JSON can hold them; whoever asks runs
 """
 
 from .connectors import ConnectorFacts, connectors_view
-from .deliveries import KINDS, MAX_PAGE, STATES, deliveries_view, delivery_filter, delivery_number
+from .deliveries import KINDS, MAX_PAGE, STATES, deliveries_view, delivery_filter, delivery_number, one_delivery_view
 from .explain import explain_view
 from .people import nobody, person_view
 from .standings import standings
@@ -20,6 +20,7 @@ __all__ = [
     "delivery_number",
     "explain_view",
     "nobody",
+    "one_delivery_view",
     "person_view",
     "standings",
 ]

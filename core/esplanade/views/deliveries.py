@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 
 from esplanade.errors import EventError
-from esplanade.records import URGENCIES, Delivery, DeliveryFilter, DeliveryKind
+from esplanade.records import URGENCIES, Attempt, Delivery, DeliveryFilter, DeliveryKind
 from esplanade.store.port import Reader
 from esplanade.sync.identity import normalise
 
@@ -42,6 +43,26 @@ def deliveries_view(
     shown = found[:limit]
     following = f"d-{shown[-1][0].id}" if len(found) > limit and shown else None
     return {"deliveries": [delivery_view(*row, now) for row in shown], "next": following}
+
+
+def one_delivery_view(reader: Reader, text: str, *, now: float) -> dict[str, Any] | None:
+    """One delivery with the log of its attempts, oldest first; None when there is none. Raises EventError for no id."""
+    number = delivery_number(text)
+    found = reader.deliveries(DeliveryFilter(ids=[number]), after=number - 1, limit=1)
+    if not found:
+        return None
+    log = [_attempt(attempt) for attempt in reader.attempts(number)]
+    return {**delivery_view(*found[0], now), "log": log}
+
+
+def _attempt(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "at": moment(attempt.at),
+        "took_s": round(attempt.took_s, 3),
+        "outcome": attempt.outcome,
+        "error": attempt.error,
+        "exchange": None if attempt.exchange is None else msgspec.to_builtins(attempt.exchange),
+    }
 
 
 def delivery_filter(

@@ -21,6 +21,7 @@ from esplanade.views import (
     delivery_number,
     explain_view,
     nobody,
+    one_delivery_view,
     person_view,
 )
 
@@ -71,6 +72,7 @@ class Operators:
             web.delete("/v1/people/{email}", own(self._erase)),
             web.get("/v1/people/{email}/explain", own(self._explain)),
             web.get("/v1/deliveries", own(self._deliveries)),
+            web.get("/v1/deliveries/{id}", own(self._delivery)),
             web.post("/v1/deliveries/replay", own(self._replay)),
             web.post("/v1/import", own(self._import)),
             web.post("/v1/connectors/{name}/pause", own(self._pause)),
@@ -134,6 +136,14 @@ class Operators:
                 lambda reader: deliveries_view(reader, wanted, now=now, state=state, after=after, limit=limit)
             )
         )
+
+    async def _delivery(self, request: web.Request) -> web.Response:
+        _query(request)
+        number, now = request.match_info["id"], self._hub.clock.time()
+        found = await self._hub.store.read(lambda reader: one_delivery_view(reader, number, now=now))
+        if found is None:
+            raise Problem(404, f"there is no delivery {number}; it may be older than hub.retention")
+        return _json(found)
 
     # What shall be.
 

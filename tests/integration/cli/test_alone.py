@@ -9,7 +9,7 @@ from tests.integration.cli.conftest import CONNECTORS, CRM
 
 COMMANDS = [
     [], ["audit"], ["audit", "verify"],
-    ["check"], ["connectors"], ["dead"], ["discover"], ["explain"], ["import"], ["pause"],
+    ["check"], ["connectors"], ["dead"], ["delivery"], ["discover"], ["explain"], ["import"], ["pause"],
     ["person"], ["person", "erase"], ["plugins"], ["pull"], ["queue"],
     ["replay"], ["resume"], ["run"], ["schema"], ["send"], ["send", "profile"], ["send", "consent"], ["send", "trigger"], ["twin"],
 ]  # fmt: skip
@@ -334,6 +334,33 @@ def test_dead_letters_are_listed_and_sent_again(project, esplanade):
     assert esplanade("dead").err == "no dead letters\n"
     [waiting] = esplanade("queue", "--email", "refused@example.com", "--json").json["deliveries"]
     assert waiting["id"] == letter["id"]
+
+
+def test_one_delivery_is_shown_with_its_attempts(project, esplanade):
+    asyncio.run(_refuse_one(project))
+    [letter] = esplanade("dead", "--json").json["deliveries"]
+    shown = esplanade("delivery", letter["id"], "--json").json
+    [attempt] = shown.pop("log")
+    assert shown == letter
+    assert (attempt["outcome"], attempt["error"]) == ("rejected", letter["last_error"])
+    text = esplanade("delivery", letter["id"]).out
+    assert "refused@example.com" in text
+    assert attempt["at"] in text
+
+
+def test_a_delivery_without_attempts_says_so(esplanade):
+    esplanade("send", "profile", "--email", "ada@example.com", "--field", "firstname=X")
+    [waiting] = esplanade("queue", "--connector", "crm", "--json").json["deliveries"]
+    ended = esplanade("delivery", waiting["id"])
+    assert (ended.code, ended.err) == (0, "no call was made for it yet\n")
+
+
+def test_a_delivery_that_is_not_there_is_exit_1_and_no_id_is_usage(esplanade):
+    esplanade("send", "profile", "--email", "ada@example.com")
+    gone = esplanade("delivery", "d-99")
+    assert (gone.code, gone.out) == (1, "")
+    assert gone.err == "esplanade: there is no delivery d-99; finished ones are kept for hub.retention\n"
+    assert esplanade("delivery", "ada").code == 2
 
 
 def test_replay_counts_one_delivery_as_one(project, esplanade):

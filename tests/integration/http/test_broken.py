@@ -16,7 +16,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from esplanade import DeliveryError, OutcomeUnknown, PermanentError, TemporaryError
+from esplanade import DeliveryError, OutcomeUnknown, PermanentError, TemporaryError, UnreadableAnswer
 from esplanade.testing import Fault, Twin
 
 
@@ -238,14 +238,29 @@ async def test_no_bytes_raise_anything_but_our_errors(raw_vendor, opened, answer
 BOMB = gzip.compress(b"0" * 30_000_000)
 
 
-@pytest.mark.parametrize(("repeatable", "kind"), [(True, PermanentError), (False, OutcomeUnknown)])
-async def test_a_gzip_bomb_is_not_unpacked(vendor, opened, repeatable, kind):
+def explodes(vendor, status=200):
     async def explode(request):
-        return web.Response(body=BOMB, headers={"Content-Encoding": "gzip"})
+        return web.Response(status=status, body=BOMB, headers={"Content-Encoding": "gzip", "X-Created": "7"})
 
     vendor.handler = explode
-    with pytest.raises(kind, match="more than 100000 bytes"):
-        await opened(vendor.origin).post("/mail", json={}, repeatable=repeatable)
+
+
+@pytest.mark.parametrize(("method", "repeatable"), [("GET", None), ("POST", True)])
+async def test_a_gzip_bomb_is_not_unpacked_where_the_answer_is_what_was_asked_for(vendor, opened, method, repeatable):
+    explodes(vendor)
+    with pytest.raises(PermanentError, match="more than 100000 bytes"):
+        await opened(vendor.origin).request(method, "/people", repeatable=repeatable)
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "PUT", "DELETE"])
+async def test_a_vendor_that_has_acted_is_believed_although_its_answer_is_too_long_to_read(vendor, opened, method):
+    explodes(vendor, 201)
+    answer = await opened(vendor.origin).request(method, "/mail", json={})
+    assert (answer.status, answer.headers["x-created"], answer.body, answer.whole) == (201, "7", b"", False)
+    for read in (answer.json, answer.text):
+        with pytest.raises(UnreadableAnswer, match="201 with more than is read"):
+            read()
+    assert len(vendor.requests) == 1
 
 
 @pytest.mark.parametrize("zipped", [True, False])

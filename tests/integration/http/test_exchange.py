@@ -16,7 +16,7 @@ from esplanade import (
     RateLimited,
     TemporaryError,
 )
-from esplanade.context import Exchange
+from esplanade.model import Exchange
 
 
 async def failed(call):
@@ -169,7 +169,7 @@ async def test_a_huge_request_and_a_huge_answer_are_told_in_few_words(raw_vendor
     body = [{"email": "ada@example.com", "n": 1}] * 300_000
     http = opened(raw_vendor.origin)
     with pytest.raises(PermanentError) as raised:
-        await http.request("PUT", "/bulk", json=body)
+        await http.request("POST", "/bulk", json=body, repeatable=True)
     told = raised.value.exchange
     await asyncio.wait_for(vendor.left.wait(), 5)
     assert told.sent == '[{"email":"text","n":"number"},"and 299999 more"]'

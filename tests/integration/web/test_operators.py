@@ -7,7 +7,8 @@ import pytest
 
 from esplanade.errors import AuthenticationError, MissingMethodError, RateLimited
 from esplanade.ingest.accept import ROOM
-from esplanade.records import Clocked, ConnectorState, Delivery, LedgerRow, Note, Remote, Standing
+from esplanade.model import Exchange
+from esplanade.records import Attempt, Clocked, ConnectorState, Delivery, LedgerRow, Note, Remote, Standing
 
 from .conftest import ADMIN, problem_of, running
 
@@ -187,6 +188,38 @@ async def test_deliveries_come_in_pages_and_by_filter(ada, client):
         ("?reason=echo", 0),
     ]:  # fmt: skip
         assert len((await asked(query))["deliveries"]) == many, query
+
+
+async def test_one_delivery_comes_with_the_log_of_its_attempts(hub, ada, client):
+    exchange = Exchange(method="POST", path="/mail", status=503, took_s=0.2, sent='{"to":"text"}', answered="busy")
+    failed = Attempt(delivery=1, at=AT, took_s=0.25, outcome="retried", error="TemporaryError: busy", exchange=exchange)
+    await hub.store.run(lambda unit: unit.add_attempt(failed))
+    everything = (await (await client.get("/v1/deliveries")).json())["deliveries"]
+    assert everything[0]["id"] == "d-1"
+    one = await (await client.get("/v1/deliveries/d-1")).json()
+    assert one.pop("log") == [
+        {
+            "at": SAID,
+            "took_s": 0.25,
+            "outcome": "retried",
+            "error": "TemporaryError: busy",
+            "exchange": {
+                "method": "POST",
+                "path": "/mail",
+                "status": 503,
+                "took_s": 0.2,
+                "sent": '{"to":"text"}',
+                "answered": "busy",
+            },
+        }
+    ]
+    assert one == everything[0]
+
+
+async def test_404_for_a_delivery_that_is_not_there_and_422_for_what_is_none(ada, client):
+    problem = await problem_of(await client.get("/v1/deliveries/d-99"), 404)
+    assert problem["detail"] == "there is no delivery d-99; it may be older than hub.retention"
+    assert (await problem_of(await client.get("/v1/deliveries/ada"), 422))["path"] == "$.id"
 
 
 @pytest.mark.parametrize("query", ["state=odd", "kind=odd", "limit=0", "limit=x", "after=x", "email=x", "colour=red"])

@@ -4,7 +4,7 @@ from .audit import audit
 from .hub import check, connectors, discover, pause, pull, resume
 from .people import explain, import_, person
 from .plugins import plugins, schema
-from .queue import dead, queue, replay
+from .queue import dead, delivery, queue, replay
 from .run import run
 from .send import send
 from .twin import twin
@@ -14,6 +14,7 @@ COMMANDS = (
     check,
     connectors,
     dead,
+    delivery,
     discover,
     explain,
     import_,

@@ -17,6 +17,20 @@ from esplanade.errors import EventError
 
 F = TypeVar("F", bound=Callable[..., Any])
 KINDS = ("profile", "consent", "trigger", "webhook", "fetch", "fold")
+_DELIVERY = (
+    "id",
+    "connector",
+    "kind",
+    "subject",
+    "email",
+    "state",
+    "urgency",
+    "attempts",
+    "due_at",
+    "reason",
+    "last_error",
+)
+_ATTEMPT = ("at", "took s", "outcome", "request", "sent", "error")
 WAITING = ["pending", "in_flight", "parked"]
 DEAD = ["dead"]
 
@@ -70,6 +84,29 @@ def dead(session: Session, **chosen: Any) -> int:
     return _list(session, DEAD, "no dead letters", chosen)
 
 
+@command("delivery", "one delivery, with every attempt at it")
+@click.argument("delivery", metavar="d-12")
+def delivery(session: Session, delivery: str) -> int:
+    """Show one delivery with the log of its attempts: when, how long, what was sent and what the vendor said.
+
+    Of a request only its shape is kept, of an answer only the start, and neither with addresses or secrets in it.
+    """
+    from esplanade.views import one_delivery_view
+
+    try:
+        with session.reading() as reader:
+            view = one_delivery_view(reader, delivery, now=time.time())
+    except EventError as problem:
+        raise click.BadParameter(problem.message, param_hint="d-12") from None
+    if view is None:
+        raise OperationError(f"there is no delivery {delivery}; finished ones are kept for hub.retention")
+    log = view["log"]
+    session.out.show(view, _deliveries([view]), Table(columns=_ATTEMPT, rows=[_attempt(each) for each in log]))
+    if not log:
+        talk("no call was made for it yet")
+    return 0
+
+
 @command("replay", "send deliveries again")
 @click.option("--id", "ids", multiple=True, metavar="d-12", help="This delivery; may be repeated.")
 @filters
@@ -120,21 +157,7 @@ def _list(session: Session, states: list[str], nothing: str, chosen: dict[str, A
     with session.reading() as reader:
         view = deliveries_view(reader, wanted, now=time.time(), after=first, limit=limit)
     found = view["deliveries"]
-    columns = (
-        "id",
-        "connector",
-        "kind",
-        "subject",
-        "email",
-        "state",
-        "urgency",
-        "attempts",
-        "due_at",
-        "reason",
-        "last_error",
-    )
-    rows = [[one[name] for name in columns] for one in found]
-    session.out.show(view, Table(columns=[name.replace("_", " ") for name in columns], rows=rows))
+    session.out.show(view, _deliveries(found))
     if session.as_json:
         return 0
     if not found:
@@ -142,6 +165,17 @@ def _list(session: Session, states: list[str], nothing: str, chosen: dict[str, A
     if view["next"]:
         talk(f"there are more: --after {view['next']}")
     return 0
+
+
+def _deliveries(found: list[dict[str, Any]]) -> Table:
+    rows = [[one[name] for name in _DELIVERY] for one in found]
+    return Table(columns=[name.replace("_", " ") for name in _DELIVERY], rows=rows)
+
+
+def _attempt(one: dict[str, Any]) -> list[Any]:
+    exchange = one["exchange"] or {}
+    call = " ".join(str(exchange[part]) for part in ("method", "path", "status") if exchange.get(part) is not None)
+    return [one["at"], one["took_s"], one["outcome"], call, exchange.get("sent"), one["error"]]
 
 
 def _wanted(session: Session, chosen: dict[str, Any]) -> Wanted:

@@ -9,7 +9,12 @@ import json
 import sqlite3
 from typing import Any
 
+import msgspec
+
+from esplanade.model import Exchange
 from esplanade.records import Attempt, Delivery, DeliveryFilter, QueueCounts
+
+_exchange = msgspec.json.Decoder(Exchange).decode
 
 NAMES = (
     "id",
@@ -55,8 +60,9 @@ OLDEST_DUE = (
 )
 NEXT_DUE = "SELECT min(due_at) FROM deliveries WHERE state = 'pending' AND lane = ? AND urgency = ? AND due_at > ?"
 ATTEMPTS = (
-    "SELECT delivery, at, took_s, outcome, error FROM attempts WHERE delivery = ?1 UNION ALL "
-    "SELECT id, done_at - took_s, took_s, outcome, NULL FROM deliveries WHERE id = ?1 AND state = 'done' AND took_s IS NOT NULL"
+    "SELECT delivery, at, took_s, outcome, error, exchange FROM attempts WHERE delivery = ?1 UNION ALL "
+    "SELECT id, done_at - took_s, took_s, outcome, NULL, NULL FROM deliveries "
+    "WHERE id = ?1 AND state = 'done' AND took_s IS NOT NULL"
 )
 """Those that failed, in order, and the one that did not."""
 LANES = "SELECT DISTINCT lane FROM deliveries"
@@ -133,7 +139,14 @@ class DeliveryReads:
 
     def attempts(self, delivery: int) -> list[Attempt]:
         return [
-            Attempt(delivery=row[0], at=row[1], took_s=row[2], outcome=row[3], error=row[4])
+            Attempt(
+                delivery=row[0],
+                at=row[1],
+                took_s=row[2],
+                outcome=row[3],
+                error=row[4],
+                exchange=None if row[5] is None else _exchange(row[5]),
+            )
             for row in self.db.execute(ATTEMPTS, (delivery,))
         ]
 

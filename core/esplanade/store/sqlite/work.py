@@ -19,6 +19,7 @@ from .many import Many
 from .shelf import Shelf
 
 _rows = msgspec.json.Decoder(list[list[Any]]).decode
+_encode = msgspec.json.Encoder().encode
 
 ROOM = 8_192
 """How many people's open work the writer remembers."""
@@ -53,7 +54,7 @@ CLAIM = Many("INSERT OR IGNORE INTO claims (delivery, lane)", 2)
 UNCLAIM = "DELETE FROM claims WHERE delivery IN (SELECT value FROM json_each(?))"
 IN_CLAIMS = "SELECT delivery FROM claims"
 ADD_GUARD = "INSERT OR IGNORE INTO guards (lane, key, at) VALUES (?, ?, ?)"
-ADD_ATTEMPTS = Many("INSERT INTO attempts (delivery, at, took_s, outcome, error)", 5)
+ADD_ATTEMPTS = Many("INSERT INTO attempts (delivery, at, took_s, outcome, error, exchange)", 6)
 CUT_ATTEMPTS = (
     "DELETE FROM attempts WHERE id IN (SELECT id FROM ("
     "SELECT id, row_number() OVER (PARTITION BY delivery ORDER BY id DESC) AS nth FROM attempts "
@@ -234,7 +235,8 @@ class DeliveryWrites(DeliveryReads):
         return self.db.execute(ADD_GUARD, (lane, digest, now)).rowcount == 1
 
     def add_attempt(self, attempt: Attempt) -> None:
-        self._attempts.append((attempt.delivery, attempt.at, attempt.took_s, attempt.outcome, attempt.error))
+        exchange = None if attempt.exchange is None else _encode(attempt.exchange).decode()
+        self._attempts.append((attempt.delivery, attempt.at, attempt.took_s, attempt.outcome, attempt.error, exchange))
 
     # Between units.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -12,7 +13,7 @@ class Clock(Protocol):
     """Time as the hub sees it, in seconds. Tests and rehearsals pass one that they move by hand."""
 
     def time(self) -> float:
-        """Seconds since the epoch."""
+        """Seconds since the epoch, never running backwards."""
         ...
 
     def monotonic(self) -> float:
@@ -25,13 +26,26 @@ class Clock(Protocol):
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The machine's own clock, except that its time never goes back and never stands still.
+
+    What waits until a moment would else wait for as long again as the clock was set back by. Where it was set back, this one
+    goes on at half speed until the machine's has caught up; where it was set forward, this one goes along at once.
+    """
+
+    def __init__(self, wall: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._wall = wall
+        self._monotonic = monotonic
+        self._last = (0.0, monotonic())
 
     def time(self) -> float:
-        return time.time()
+        last, at = self._last
+        now = self._monotonic()
+        found = max(self._wall(), last + (now - at) / 2)
+        self._last = (found, now)
+        return found
 
     def monotonic(self) -> float:
-        return time.monotonic()
+        return self._monotonic()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
 
-from msgspec import Struct, convert, field
+from msgspec import Meta, Struct, convert, field
 
 from .context import Context
 from .model import (
@@ -169,22 +169,31 @@ def methods_of(plugin: type[Connector[Any]]) -> list[str]:
 
 
 class Traits(Struct, frozen=True, kw_only=True):
-    """What the core must know of a plugin to decide what to send. The default is a plugin that could not be loaded."""
+    """What the core must know of a plugin to decide what to send, and how. The default is a plugin that could not be loaded."""
 
     read_only: frozenset[str] = frozenset()
     alters: dict[ValueType, Alters] = field(default_factory=dict)
     address_change: AddressChange = "rename"
     can_fetch: bool = False
+    trigger_repeat: TriggerRepeat = "never"
+    batch_items: Annotated[int, Meta(ge=1)] = 1
+    batch_bytes: Annotated[int, Meta(ge=1)] = 1
 
 
 def traits_of(plugin: Connector[Any]) -> Traits:
     """What a plugin's instance says of itself. Raises TypeError, ValidationError for what is none of it."""
+    methods = methods_of(type(plugin))
+    if plugin.trigger_repeat == "check" and "was_sent" not in methods:
+        raise TypeError("trigger_repeat is 'check', so was_sent must be there to say whether a trigger was sent")
     return convert(
         {
             "read_only": frozenset(plugin.read_only_fields),
             "alters": dict(plugin.alters),
             "address_change": plugin.address_change,
-            "can_fetch": bool(plugin.can_fetch) and "fetch" in methods_of(type(plugin)),
+            "can_fetch": bool(plugin.can_fetch) and "fetch" in methods,
+            "trigger_repeat": plugin.trigger_repeat,
+            "batch_items": plugin.batch_items,
+            "batch_bytes": plugin.batch_bytes,
         },
         Traits,
     )

@@ -178,6 +178,9 @@ NOT_STARTED = {
     "no endpoint": ("def endpoint(self):\n    raise NotImplementedError('where?')", "where?"),
     "an endpoint that is none": ("def endpoint(self):\n    return None", "could not be started"),
     "fields that are none": ("read_only_fields = None", "TypeError"),
+    "a repeat class that is none": ("trigger_repeat = 'sometimes'", "trigger_repeat"),
+    "a look-up that is missing": ("trigger_repeat = 'check'", "was_sent must be there"),
+    "batches of nothing": ("batch_items = 0", "batch_items"),
     "a hook on the instance": ("def __init__(self, settings):\n    self.on_trigger = print", "on_trigger"),
 }
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from contextvars import ContextVar
 from typing import Any
 
+from msgspec import Struct
+
 from esplanade.clock import Clock
 from esplanade.config.model import Pace
 from esplanade.context import Http, Response
@@ -28,6 +30,13 @@ class Turn:
         self.used = False
 
 
+class Spent(Struct, frozen=True):
+    """How many requests were sent on a day, which is UTC's and counts from the epoch."""
+
+    day: int
+    requests: int
+
+
 _turn: ContextVar[Turn | None] = ContextVar("turn", default=None)
 
 
@@ -38,18 +47,28 @@ class Pacer:
     requests beyond its first waits within the call, ahead of calls that are yet to start.
     """
 
-    def __init__(self, pace: Pace, clock: Clock, *, spent_today: int = 0) -> None:
+    def __init__(self, pace: Pace, clock: Clock) -> None:
         self._pace = pace
         self._clock = clock
         self._tokens = float(pace.burst)
         self._filled_at = clock.monotonic()
         self._day = self._today()
-        self._spent = spent_today
+        self._spent = 0
 
     @property
     def unlimited(self) -> bool:
         """Whether nobody ever waits."""
         return self._pace.rate is None and self._pace.daily is None
+
+    @property
+    def spent(self) -> Spent | None:
+        """What was spent of the day's budget; None where there is none."""
+        return None if self._pace.daily is None else Spent(day=self._day, requests=self._spent)
+
+    @spent.setter
+    def spent(self, spent: Spent) -> None:
+        if spent.day == self._day:
+            self._spent += spent.requests
 
     def free(self) -> int:
         """How many calls may start now."""

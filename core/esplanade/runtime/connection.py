@@ -94,8 +94,8 @@ class Connection:
         self.lanes: list[Lane] = []
         self.puller: Puller | None = None
         self.traits = traits
+        self.pacer = pacer
         self._session = session
-        self._pacer = pacer
         self._tasks: list[asyncio.Task[None]] = []
 
     @classmethod
@@ -145,14 +145,14 @@ class Connection:
 
     def _prepare(self, shared: Shared, log: Log) -> None:
         hooks = {hook: bound for hook in OUTBOUND_HOOKS if (bound := shared.registry.hook(self.config.name, hook))}
-        repeat = self.plugin.trigger_repeat
+        repeat, traits = self.traits.trigger_repeat, self.traits
         dispatch = Dispatch(
             hooks,
             self.ctx,
             was_sent=self.plugin.was_sent if "was_sent" in self.methods else None,
-            batch_items=self.plugin.batch_items,
-            batch_bytes=self.plugin.batch_bytes,
-            triggers_at_once=NEVER_AT_ONCE if repeat == "never" else self.plugin.batch_items,
+            batch_items=traits.batch_items,
+            batch_bytes=traits.batch_bytes,
+            triggers_at_once=NEVER_AT_ONCE if repeat == "never" else traits.batch_items,
         )
         outbound = OutboundDesk(
             self.config,
@@ -175,7 +175,7 @@ class Connection:
         unpaced = Pacer(
             Pace(), shared.clock
         )  # reading a webhook calls nobody; what it asks the vendor is paced like the rest
-        for desk, pacer, concurrency in ((outbound, self._pacer, self.config.pace.concurrency), (inbound, unpaced, 1)):
+        for desk, pacer, concurrency in ((outbound, self.pacer, self.config.pace.concurrency), (inbound, unpaced, 1)):
             self.lanes.append(
                 Lane(
                     desk,

@@ -31,6 +31,7 @@ from esplanade.web.port import ConnectorFacts, Erased, PullSummary
 
 from .alerts import Alerts
 from .audit import log_head
+from .budgets import Budgets
 from .catch_up import CatchUp
 from .connection import Connection, Shared, asked
 from .erasing import Erasing
@@ -43,6 +44,7 @@ from .stopping import closed, opened
 from .tasks import Tasks
 
 SWEEP_S = 0.25
+BUDGETS_S = 1.0
 PRUNE_S = 600.0
 
 
@@ -67,6 +69,7 @@ class Hub:
         self._secret = b""
         self._tasks = Tasks(clock, self.log)
         self._pausing = Pausing(self.connections, store, clock, self.alert, self._tasks, self.log)
+        self._budgets = Budgets(self.connections, store)
         self._erasing = Erasing(store, self.intake, clock, self.log, lambda: self.config)
         self._catch_up = CatchUp(store, clock, self.log, self._tasks, lambda: self._world)
         self._runner: web.AppRunner | None = None
@@ -129,6 +132,7 @@ class Hub:
             self._catch_up.begin(self.connections)
             await self._schedule.start(self._jobs())
             self._tasks.every(SWEEP_S, self._sweep)
+            self._tasks.every(BUDGETS_S, self._budgets.save)
             self._tasks.every(PRUNE_S, self._prune)
         await log_head(self.store, self.log)
         self._ready = True
@@ -302,6 +306,7 @@ class Hub:
         self.failures.pop(connector.name, None)
         self.connections[connector.name] = connection
         await self._pausing.restore(connection)
+        await self._budgets.restore(connection)
         if connection.twin is not None and self.url:
             connection.twin.hook_url = self._hook_url(connector.name, self.url)
 
@@ -310,6 +315,7 @@ class Hub:
 
         async def stop(connection: Connection) -> None:
             await connection.stop(self.registry, within_s=self.config.hub.drain_timeout)
+            await self._budgets.save_one(connection)
             self.connections.pop(connection.config.name, None)
 
         await asyncio.gather(*[stop(connection) for connection in connections])

@@ -1,4 +1,4 @@
-"""Whether the store was closed in order, or may have lost to a power cut what its last moments knew."""
+"""What a hub must know of the one before it: whether it closed the store in order, and whether its clock was ahead."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ def opened(unit: Unit, now: float) -> float:
     What vendors acknowledged last is not waited for on the disk. After a power cut the hub may think that a vendor holds
     something older than it does, so whatever state was still to be sent then is sent, even if nothing seems to differ.
     """
+    ahead = unit.last_accepted_at() - now
+    if ahead > 0:  # the machine's clock was set back since
+        unit.bring_forward(ahead, now)
     clean = unit.meta(CLEAN) != "no"
     before = float(unit.meta(DOUBTFUL) or 0.0)
     if not clean:

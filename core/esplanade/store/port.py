@@ -262,6 +262,10 @@ class Unit(Reader, Protocol):
         """Let a person's later deliveries wait for an earlier one; opt-outs do not."""
         ...
 
+    def bring_forward(self, seconds: float, now: float) -> None:
+        """Let everything that waits for a moment after ``now`` wait for so much less; nothing falls due before ``now``."""
+        ...
+
     def release(self, lane: str, person: int, now: float) -> None:
         """Let a person's deliveries go at once that only waited for an earlier one."""
         ...

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from esplanade.records import Attempt, Delivery, DeliveryFilter, Place
 
 from .deliveries import IN_FLIGHT as CLAIMED
-from .deliveries import NAMES, NEXT_DUE, PARKED, SELECT, TRIGGERS, DeliveryReads, made
+from .deliveries import LANES, NAMES, NEXT_DUE, PARKED, SELECT, TRIGGERS, DeliveryReads, made
 from .many import Many
 from .shelf import Shelf
 
@@ -53,6 +53,7 @@ SAVE = Many(
 CLAIM = Many("INSERT OR IGNORE INTO claims (delivery, lane)", 2)
 UNCLAIM = "DELETE FROM claims WHERE delivery IN (SELECT value FROM json_each(?))"
 IN_CLAIMS = "SELECT delivery FROM claims"
+BRING_FORWARD = "UPDATE deliveries SET due_at = max(:now, due_at - :by) WHERE state = 'pending' AND due_at > :now"
 ADD_GUARD = "INSERT OR IGNORE INTO guards (lane, key, at) VALUES (?, ?, ?)"
 ADD_ATTEMPTS = Many("INSERT INTO attempts (delivery, at, took_s, outcome, error, exchange)", 6)
 CUT_ATTEMPTS = (
@@ -219,6 +220,12 @@ class DeliveryWrites(DeliveryReads):
         for each in self._in_order(lane, person):
             if each.state == "pending" and each.id > after and each.due_at < until and each.urgency > 0:
                 self._put_off(each, until)
+
+    def bring_forward(self, seconds: float, now: float) -> None:
+        self._write_rows()
+        self._open.forget()
+        self.db.execute(BRING_FORWARD, {"by": seconds, "now": now})
+        self._places.update(dict.fromkeys((lane for (lane,) in self.db.execute(LANES)), None))
 
     def release(self, lane: str, person: int, now: float) -> None:
         for each in self._in_order(lane, person):

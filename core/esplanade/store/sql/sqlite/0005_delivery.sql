@@ -8,7 +8,6 @@ INSERT INTO claims (delivery, lane) SELECT id, lane FROM deliveries WHERE state 
 UPDATE deliveries SET state = 'pending', attempts = max(attempts - 1, 0) WHERE state = 'in_flight';
 ALTER TABLE deliveries ADD COLUMN unsure INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE deliveries ADD COLUMN took_s REAL;
-ALTER TABLE attempts ADD COLUMN exchange TEXT;
 DROP INDEX deliveries_waiting;
 DROP INDEX deliveries_state;
 DROP INDEX deliveries_person;

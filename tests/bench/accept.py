@@ -144,7 +144,7 @@ class _Hub:
         self.config = Config(path=Path("connectors.yaml"), hub=Hub(), sources=sources, connectors={})
         self.store = store
         self.clock = SystemClock()
-        self.intake = Intake(store, self.clock, wake=lambda: self.intake.folded(1))
+        self.intake = Intake(store, self.clock, on_accepted=lambda _source, _kind, many: self.intake.folded(many))
         self.ready = True
 
 

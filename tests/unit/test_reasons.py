@@ -110,7 +110,7 @@ ALLOWED = {
         "fold_or_park": {"problem is None": "it was folded, which says what it did"},
         "fold_together": {"unit.attempt(fold) is None": FOLDED},
     },
-    "ingest/fold.py": {"_step": {"step.folded": FOLDED, "not (step.folded": FOLDED}},
+    "ingest/fold.py": {"_step": {"not step.folded": "there was nothing to fold", "step.folded": FOLDED}},
     "ingest/merging.py": {
         "_drop_repeats": {"not (delivery.state in": "it was sent, or is being sent; the others like it are dropped with a reason"},
         "join_contacts": {"not (connector is not None": "the connector is gone from the configuration: nothing can be told to it"},

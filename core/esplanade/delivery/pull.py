@@ -288,7 +288,6 @@ class Puller:
     def _journalled(self, entries: int) -> None:
         if entries:
             self._intake.added(entries)
-            self._intake.wake()
 
 
 def _person_of(unit: Unit, connector: str, report: ReportIn) -> Person | None:

@@ -60,8 +60,8 @@ class Admission(Struct, kw_only=True):
 class Intake:
     """Turns what comes in into journal entries, commits them, and says when there is no room for more.
 
-    ``wake`` is called after each commit, so that the fold runs; ``on_accepted`` hears from whom how many events of which kind
-    were taken. Whoever appends to the journal beside this class says so with ``added``; the fold says ``folded``.
+    ``on_accepted`` hears from whom how many events of which kind were taken, once they are on disk. Whoever appends to the
+    journal beside this class says so with ``added``; the fold says ``folded``.
     """
 
     def __init__(
@@ -69,10 +69,8 @@ class Intake:
         store: Store,
         clock: Clock,
         *,
-        wake: Callable[[], None] = lambda: None,
         on_accepted: Callable[[str, str, int], None] = lambda _source, _kind, _many: None,
     ) -> None:
-        self.wake = wake
         self._on_accepted = on_accepted
         self._store = store
         self._clock = clock
@@ -147,7 +145,6 @@ class Intake:
             raise
         if entries and entries[0].kind != "webhook":  # the entries of one request are of one kind and origin
             self._on_accepted(entries[0].origin, entries[0].kind, len(entries))
-        self.wake()
 
     # Room.
 
@@ -158,7 +155,7 @@ class Intake:
     @property
     def unfolded(self) -> int:
         """About how many journal entries wait to be folded."""
-        return self._unfolded
+        return max(0, self._unfolded)
 
     def full(self) -> bool:
         """Whether the fold is so far behind that senders must wait."""
@@ -170,7 +167,7 @@ class Intake:
 
     def folded(self, count: int) -> None:
         """The fold is done with entries. Called on the event loop."""
-        self._unfolded = max(0, self._unfolded - count)
+        self._unfolded -= count  # below zero, where the fold was quicker than whoever is to say ``added``
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             if not each.done():

@@ -20,9 +20,6 @@ SMALLEST, LARGEST = 16, 512
 """How many entries a step takes up."""
 BUDGET_S = 0.004
 """How long one step may keep the writer from the next commit."""
-AHEAD = 4
-"""How many steps wait at the writer while the fold is behind, so that it never idles until a busy event loop asks again."""
-RETRY_S = 1.0
 
 
 class Step(Struct, kw_only=True):
@@ -36,7 +33,7 @@ class Step(Struct, kw_only=True):
 
 
 class Fold:
-    """Runs behind the journal until it is folded to its end, then waits to be woken."""
+    """Follows the journal on the writer, step by step."""
 
     def __init__(
         self,
@@ -55,52 +52,24 @@ class Fold:
         self._log = log
         self._alert = alert
         self._slice = SMALLEST
-        self._woken = asyncio.Event()
-        self._caught_up = asyncio.Event()
+        self._at_end = asyncio.Event()
 
-    def wake(self) -> None:
-        """There is something new in the journal."""
-        self._caught_up.clear()
-        self._woken.set()
+    def start(self) -> None:
+        """Fold what there is, and from now on whatever is accepted. A store that fails is asked again; nothing is skipped."""
+        self._store.follow(self._step, self._heed)
 
     async def caught_up(self) -> None:
         """Return once everything accepted before this call is folded."""
-        self.wake()
-        await self._caught_up.wait()
-
-    async def run(self) -> None:
-        """Fold until cancelled. A store that fails is asked again; nothing is skipped."""
-        ahead = 1
         while True:
-            self._woken.clear()
-            # undone with its cursor, a step is done again
-            asked = [self._store.run(self._step, durable=False) for _ in range(ahead)]
-            told = await asyncio.gather(*asked, return_exceptions=True)
-            steps = [self._heed(step) for step in told if isinstance(step, Step)]
-            problems = [problem for problem in told if isinstance(problem, BaseException)]
-            for problem in problems:
-                if not isinstance(problem, StoreError):
-                    raise problem
-                self._log.error("fold_failed", error=str(problem))
-            ahead = AHEAD if steps and all(step.more for step in steps) else 1
-            if problems:
-                await asyncio.sleep(RETRY_S)
-                self._woken.set()
-            elif not any(step.folded for step in steps) and not self._woken.is_set():
-                self._caught_up.set()
-                await self._woken.wait()
+            self._at_end.clear()
+            if not await self._store.run(lambda unit: unit.is_behind(), durable=False):
+                return
+            await self._at_end.wait()
 
-    def _heed(self, step: Step) -> Step:
-        for why in step.failed:
-            self._log.error("fold_parked", error=why)
-        if step.folded:
-            self.done += step.folded
-            self._intake.folded(step.folded)
-        for key, message in step.alerts.items():
-            self._alert(key, message)
-        return step
+    # On the writer.
 
-    def _step(self, unit: Unit) -> Step:
+    def _step(self, unit: Unit) -> Step | None:
+        """One step; None where there was nothing to fold."""
         began = time.monotonic()
         step, entries = Step(), list(unit.next_entries(self._slice))
         while step.folded < len(entries) and (not step.folded or time.monotonic() < began + BUDGET_S):
@@ -108,9 +77,10 @@ class Fold:
             done, problems = fold_together(unit, self.world, part, step.alerts, until=began + BUDGET_S)
             step.folded += done
             step.failed += problems
-        if step.folded:
-            unit.move_cursor(entries[step.folded - 1][0])
-        step.more = step.folded < len(entries) or len(entries) == self._slice
+        if not step.folded:
+            return None
+        unit.move_cursor(entries[step.folded - 1][0])
+        step.more = unit.is_behind()
         self._learn(step.folded, len(entries), time.monotonic() - began)
         return step
 
@@ -120,3 +90,20 @@ class Fold:
             self._slice = max(folded, SMALLEST)
         elif taken == self._slice and took_s < BUDGET_S / 2:
             self._slice = min(self._slice * 2, LARGEST)
+
+    # On the event loop.
+
+    def _heed(self, step: Step | None, problem: BaseException | None) -> None:
+        if problem is not None:
+            error = str(problem) if isinstance(problem, StoreError) else type(problem).__name__
+            self._log.error("fold_failed", error=error)
+            return
+        assert step is not None
+        for why in step.failed:
+            self._log.error("fold_parked", error=why)
+        self.done += step.folded
+        self._intake.folded(step.folded)
+        for key, message in step.alerts.items():
+            self._alert(key, message)
+        if not step.more:
+            self._at_end.set()

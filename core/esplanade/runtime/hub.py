@@ -58,7 +58,7 @@ class Hub:
         self.log = structlog.get_logger("esplanade.hub")
         self.registry = Registry()
         self.metrics = Metrics(__version__)
-        self.intake = Intake(store, clock, wake=self._wake_fold, on_accepted=self.metrics.accepted)
+        self.intake = Intake(store, clock, on_accepted=self.metrics.accepted)
         self.alert = Alerts(loaded.config.hub, clock, self.log)
         self.connections: dict[str, Connection] = {}
         self.failures: dict[str, str] = {}
@@ -118,7 +118,7 @@ class Hub:
         self._doubtful_before = await self.store.run(partial(opened, now=self.clock.time()))
         self._secret = await load_secret(self.config, self.store)
         await self._catch_up.mark(self.config)
-        self._tasks.spawn(self._fold.run())
+        self._fold.start()
         self._tasks.spawn(self._erasing.resume())
         self._delivers = deliver
         if listen:
@@ -265,9 +265,7 @@ class Hub:
     async def replay(self, wanted: DeliveryFilter, *, force: bool) -> int:
         """Send matching parked, dead and (by id) delivered work again, now and whatever the vendor is thought to hold."""
         now = self.clock.time()
-        replayed = await replay(self.store, wanted, force=force, now=now)
-        self._wake_fold()
-        return replayed
+        return await replay(self.store, wanted, force=force, now=now)
 
     # Inside.
 
@@ -334,7 +332,7 @@ class Hub:
             world=lambda: self._world,
             alert=self.alert,
             on_pause=self._pausing.on_verdict,
-            on_journalled=self._on_journalled,
+            on_journalled=self.intake.added,
             rng=random.Random(),
             doubtful_before=self._doubtful_before,
             metrics=self.metrics,
@@ -373,13 +371,6 @@ class Hub:
 
     async def _reread_pending(self, puller: Puller) -> None:
         await asked(puller.reread_pending())
-
-    def _wake_fold(self) -> None:
-        self._fold.wake()
-
-    def _on_journalled(self, entries: int) -> None:
-        self.intake.added(entries)
-        self._fold.wake()
 
     def _on_commit(self, committed: Committed) -> None:
         """Tell the lanes what work has come to them, or may go now."""

@@ -169,6 +169,10 @@ class Unit(Reader, Protocol):
 
     # journal
     def append(self, entries: Sequence[Entry]) -> None: ...
+    def is_behind(self) -> bool:
+        """Whether the journal holds more than is folded."""
+        ...
+
     def next_entries(self, limit: int) -> Iterator[tuple[tuple[int, int], Entry]]:
         """The next entries to fold, each with the cursor position to move to once it is folded. Read as they are taken."""
         ...
@@ -329,6 +333,14 @@ class Store(Protocol):
 
         Work that is not ``durable`` returns before it is on disk: it outlives this process, and a power cut may undo it with
         all that came after it. Only for what is repeated in that case without harm.
+        """
+        ...
+
+    def follow(self, work: Callable[[Unit], R | None], told: Callable[[R | None, BaseException | None], None]) -> None:
+        """Do ``work`` again and again, for as long as the journal holds more than is folded, behind what others ask for.
+
+        ``told`` hears on the event loop what came of each time, or what it raised, which undoes it alone. Work that returns
+        None has got no further, and rests before it is done again, like work that fails. It need not be durable.
         """
         ...
 

@@ -153,7 +153,7 @@ async def test_what_was_not_folded_yet_is_dropped_and_leaves_room(place):
     hub = await place.start()
     await told(hub)
     await settled(hub)
-    hub._fold.wake = lambda: None  # the fold stands still
+    hub.store.follow(lambda _unit: None, lambda *_: None)  # the fold stands still
     await profile(hub, "ada", city="Adaword")
     await profile(hub, "bob", city="Delft")
     unfolded = hub.intake.unfolded

@@ -57,9 +57,8 @@ class WebHub:
         self.config = config
         self.store = store
         self.clock = FakeClock()
-        self.woken = 0
         self.metrics = Metrics("0.0.0")
-        self.intake = Intake(store, self.clock, wake=self._wake, on_accepted=self.metrics.accepted)
+        self.intake = Intake(store, self.clock, on_accepted=self.metrics.accepted)
         self.ready = True
         self.verified = True
         self.asked = []
@@ -71,9 +70,6 @@ class WebHub:
     @property
     def world(self):
         return World.of(self.config, {})
-
-    def _wake(self):
-        self.woken += 1
 
     def connectors(self):
         return [

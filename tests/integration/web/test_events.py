@@ -31,7 +31,7 @@ async def test_one_object_is_taken_once_it_is_in_the_journal(hub, client):
     (entry,) = await hub.journal()
     assert [entry.id] == content["ids"]
     assert (entry.kind, entry.origin, entry.dedupe) == ("profile", "shop", True)
-    assert hub.woken == 1
+    assert hub.intake.unfolded == 1
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ async def test_the_raw_request_is_in_the_journal_before_the_vendor_hears_200(hub
     assert (webhook.method, webhook.body, webhook.verified) == ("POST", b"\x00\xffraw", True)
     assert webhook.headers["x-signature"] == "s"
     assert webhook.headers["content-type"] == "application/x-thing"
-    assert hub.woken == 1
+    assert hub.intake.unfolded == 1
     ((connector, request),) = hub.asked
     assert connector == "webpower"
     assert request.body == webhook.body

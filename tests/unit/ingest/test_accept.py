@@ -246,11 +246,11 @@ def test_a_webhook_goes_into_the_journal_raw(intake):
     assert msgspec.msgpack.decode(entry.body, type=WebhookIn).body == b"\x00raw"
 
 
-async def test_the_fold_is_woken_once_the_entries_are_committed(shelf):
+async def test_what_was_accepted_is_told_once_the_entries_are_committed(shelf):
     seen = []
-    intake = Intake(shelf, FakeClock(NOW), wake=lambda: seen.append(len(shelf.entries)))
+    intake = Intake(shelf, FakeClock(NOW), on_accepted=lambda *told: seen.append((*told, len(shelf.entries))))
     await intake.accept(admit(intake, "profile", ADA, ADA).entries)
-    assert seen == [2]
+    assert seen == [("shop", "profile", 2, 2)]
     assert intake.unfolded == 2
 
 

@@ -94,6 +94,12 @@ class JournalWrites(JournalReads):
         row = (answered.source, answered.key, answered.digest, answered.status, answered.answer, at)
         self.db.execute(ADD_ANSWER, row)
 
+    def is_behind(self) -> bool:
+        """Whether the journal holds more than is folded."""
+        if self._end is None:
+            self._end = self.db.execute(END).fetchone() or (0, 0)
+        return self._where() < self._end
+
     def next_entries(self, limit: int) -> Iterator[tuple[tuple[int, int], Entry]]:
         segment, done = self._where()
         left = limit

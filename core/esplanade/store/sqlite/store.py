@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import sqlite3
@@ -21,6 +22,7 @@ from esplanade.store.port import Committed, Reader, Unit
 
 from .connection import FileLock, open_reader, open_writer
 from .pages import Pages, emptied
+from .turns import Turns
 from .unit import SqliteReader, SqliteUnit
 
 R = TypeVar("R")
@@ -34,7 +36,7 @@ BARRIER = "INSERT INTO meta (key, value) VALUES ('barrier', '1') ON CONFLICT (ke
 """Takes earlier commits that were spared the disk there along with this one: a commit without a change would sync nothing."""
 
 
-Settled = list[tuple[asyncio.Future[Any], Any, BaseException | None]]
+Settled = list[tuple["asyncio.Future[Any] | _Follower", Any, BaseException | None]]
 
 
 class _Accept:
@@ -44,6 +46,27 @@ class _Accept:
         self.entries = entries
         self.answered = answered
         self.future = future
+
+
+class _Follower:
+    """What is done behind the journal, and who hears of it. It is told as a future would be."""
+
+    __slots__ = ("stands_in_line", "told", "work")
+
+    def __init__(self, work: Callable[[Unit], Any], told: Callable[[Any, BaseException | None], None]) -> None:
+        self.work = work
+        self.told = told
+        self.stands_in_line = False
+
+    def done(self) -> bool:
+        return False
+
+    def set_result(self, result: Any) -> None:
+        if result is not None:
+            self.told(result, None)
+
+    def set_exception(self, problem: BaseException) -> None:
+        self.told(None, problem)
 
 
 class SqliteStore:
@@ -57,8 +80,10 @@ class SqliteStore:
         self._lock = lock
         self._loop = asyncio.get_running_loop()
         self._accepts: deque[_Accept] = deque()
-        self._units: deque[tuple[Callable[[Unit], Any], asyncio.Future[Any], bool]] = deque()
+        self._units: deque[tuple[Callable[[Unit], Any], asyncio.Future[Any] | _Follower, bool]] = deque()
         self._chores: deque[tuple[Callable[[sqlite3.Connection], Any], asyncio.Future[Any]]] = deque()
+        self._follower: _Follower | None = None
+        self._turns = Turns()
         self._full = True
         self._behind = False
         self._signals: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -97,6 +122,11 @@ class SqliteStore:
         future: asyncio.Future[R] = self._loop.create_future()
         self._submit(self._units, (work, future, durable))
         return await future
+
+    def follow(self, work: Callable[[Unit], R | None], told: Callable[[R | None, BaseException | None], None]) -> None:
+        """Do ``work`` again and again, for as long as the journal holds more than is folded, behind what others ask for."""
+        self._follower = _Follower(work, told)
+        self._signals.put(None)
 
     async def read(self, question: Callable[[Reader], R]) -> R:
         """Ask on the reader's thread."""
@@ -171,16 +201,20 @@ class SqliteStore:
 
     def _write(self) -> None:
         while True:
+            wait_s = self._queue_the_fold()
             if not (self._accepts or self._units or self._chores):
                 if self._closing:
                     break
-                self._signals.get()
+                with contextlib.suppress(queue.Empty):
+                    self._signals.get(timeout=wait_s)
                 continue
             try:
                 if self._accepts:  # alone, so that no answer waits for anything else
                     self._tell(*self._accept_all([self._accepts.popleft() for _ in range(len(self._accepts))]))
                 if self._units:
-                    self._tell(*self._do_units())
+                    settled, committed = self._do_units()
+                    self._heed_the_fold(settled)
+                    self._tell(settled, committed)
                 if self._chores:
                     self._tell([self._chore(*self._chores.popleft())])
             except RuntimeError:  # the loop is gone: nobody waits any more
@@ -199,11 +233,37 @@ class SqliteStore:
                     at = accept.entries[0].at if accept.entries else time.time()
                     self._unit.keep_answer(accept.answered, at)
             took_s = self._commit(durable=True)
+            urgent = any(accept.entries and accept.entries[0].kind == "consent" for accept in accepts)
+            self._turns.committed(len(accepts), time.monotonic(), urgent=urgent)
         except Exception as problem:  # noqa: BLE001 - whoever waits is told, and the writer goes on
             self._undo()
             error = _translated(problem)
             return [(accept.future, None, error) for accept in accepts], None
         return [(accept.future, None, None) for accept in accepts], Committed(took_s=took_s)
+
+    def _queue_the_fold(self) -> float | None:
+        """Let what follows the journal stand in line once it is its turn; how long until then, None: nothing says when."""
+        follower = self._follower
+        if follower is None or follower.stands_in_line or self._closing:
+            return None
+        try:
+            if not self._unit.is_behind():
+                self._turns.caught_up()
+                return None
+        except sqlite3.Error:
+            self._turns.rest(time.monotonic())
+        wait_s = self._turns.wait_s(time.monotonic())
+        if wait_s == 0.0:
+            follower.stands_in_line = True
+            self._units.append((follower.work, follower, False))
+        return wait_s
+
+    def _heed_the_fold(self, settled: Settled) -> None:
+        for whose, result, problem in settled:
+            if isinstance(whose, _Follower):
+                whose.stands_in_line = False
+                if result is None or problem is not None:
+                    self._turns.rest(time.monotonic())
 
     def _do_units(self) -> tuple[Settled, Committed | None]:
         """Some units in one transaction: until requests wait for a commit, or it has gone on long enough."""
@@ -219,6 +279,8 @@ class SqliteStore:
                 settled.append((future, None, None))
                 settled[-1] = (future, *self._savepoint(work))
             noted = self._unit.write_outcomes()
+            if durable and self._behind:
+                self._db.execute(BARRIER)
             took_s = self._commit(durable=durable)
         except Exception as problem:  # noqa: BLE001 - whoever waits is told, and the writer goes on
             self._undo()
@@ -233,8 +295,6 @@ class SqliteStore:
         self._db.execute("BEGIN IMMEDIATE")
 
     def _commit(self, *, durable: bool) -> float:
-        if durable and self._behind:
-            self._db.execute(BARRIER)
         began = time.monotonic()
         self._db.execute("COMMIT")
         self._behind = not durable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 from random import Random
@@ -65,7 +64,7 @@ class House:
         self.lanes = set()
         if store is not None:
             store.on_commit = lambda committed: self.lanes.update(committed.places)
-        self.intake = Intake(store, clock, wake=lambda: self.fold.wake())
+        self.intake = Intake(store, clock)
         self.alerts = []
         self.fold = Fold(
             store,
@@ -229,13 +228,7 @@ async def house(tmp_path):
             stack.push_async_callback(store.close)
             made = [connector(name, **more) for name, more in (connectors or {"webpower": {}, "sparkloop": {}}).items()]
             opened = House(store, FakeClock(), Hub(**hub or {}), made, traits)
-            folding = asyncio.create_task(opened.fold.run())
-
-            async def stop():
-                folding.cancel()
-                await asyncio.gather(folding, return_exceptions=True)
-
-            stack.push_async_callback(stop)
+            opened.fold.start()
             return opened
 
         yield open_house

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
+import time
+
 import msgspec
 
 from esplanade.ingest.accept import ROOM
-from esplanade.ingest.fold import AHEAD
+from esplanade.ingest.entries import fold_together
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.records import FOLD_LANE, Entry
 
@@ -78,26 +82,33 @@ async def test_what_an_earlier_run_left_is_folded_first(house, tmp_path):
     assert hub.intake.unfolded == 0
 
 
-async def test_while_it_is_behind_the_next_steps_already_wait_at_the_writer(house, monkeypatch):
-    """Else each step waits for a turn of a busy event loop, and an opt-out for all that was imported before it."""
+async def test_it_goes_on_while_the_event_loop_has_no_turn_for_it(house, tmp_path):
+    """Else each step waits for a busy event loop, and an opt-out for all that was imported before it."""
     hub = await house(webpower={})
-    monkeypatch.setattr("esplanade.ingest.fold.LARGEST", 16)
-    waiting, most, run = 0, 0, hub.store.run
-
-    async def counted(work, **more):
-        nonlocal waiting, most
-        waiting += 1
-        most = max(most, waiting)
-        try:
-            return await run(work, **more)
-        finally:
-            waiting -= 1
-
-    monkeypatch.setattr(hub.store, "run", counted)
-    await hub.append(*(entry(f"e-{number}") for number in range(200)))
-    assert await hub.person("e-199@example.com") is not None
-    assert most == AHEAD
+    await hub.store.run(lambda unit: unit.append([entry(f"e-{number}") for number in range(200)]))
+    with contextlib.closing(sqlite3.connect(tmp_path / "esplanade.db")) as db:
+        patience = time.monotonic() + 10
+        while db.execute("SELECT count(*) FROM deliveries").fetchone() != (200,):
+            assert time.monotonic() < patience
+    assert hub.fold.done == 0
+    await hub.fold.caught_up()
     assert hub.fold.done == 200
+
+
+async def test_what_it_cannot_do_is_told_and_done_later(house, monkeypatch):
+    hub = await house(webpower={})
+    broken = iter([True])
+
+    def fold_or_fail(*arguments, **more):
+        if next(broken, False):
+            raise RuntimeError("ada@example.com")
+        return fold_together(*arguments, **more)
+
+    monkeypatch.setattr("esplanade.ingest.fold.fold_together", fold_or_fail)
+    monkeypatch.setattr("esplanade.store.sqlite.turns.REST_S", 0.01)
+    await hub.append(entry("ada"))
+    assert hub.log.lines == [("fold_failed", {"error": "RuntimeError"})]
+    assert await hub.person() is not None
 
 
 def test_imports_and_pulls_leave_an_opt_out_little_to_queue_behind():

@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long check lint types bench docs data clean
+.PHONY: help demo run test test-long check lint types bench profile docs data clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -41,6 +41,10 @@ check: lint types test ## everything CI runs
 
 bench: $(STAMP) ## benchmarks as ratios to their limits
 	$(BIN)/python -m tests.bench
+
+profile: $(STAMP) ## where the hub's time goes: make profile ROW=backlog
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[profile]'
+	PATH="$(BIN):$$PATH" $(BIN)/python -m tests.bench.profile $(ROW)
 
 docs: $(STAMP) ## write the generated reference, the JSON Schema and their like anew
 	$(BIN)/python -m tests.regenerate

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 from tests.bench.load import HEADERS, WORKERS, event, rate
@@ -69,6 +70,9 @@ CONNECTOR = """
 class House:
     """One hub and its vendors."""
 
+    under: ClassVar[Sequence[str]] = ()
+    """The command that starts the hub and watches it, if any."""
+
     def __init__(self, folder: Path, port: int, vendors: list[int], *, bulk: bool, pace: str) -> None:
         self.folder = folder
         self.vendors = [f"http://127.0.0.1:{vendor}" for vendor in vendors]
@@ -97,7 +101,7 @@ class House:
 
     async def start(self) -> None:
         """Run the hub."""
-        self.hub = await start_hub(self.config, self._port)
+        self.hub = await start_hub(self.config, self._port, under=self.under)
         self._session = aiohttp.ClientSession(headers=HEADERS, connector=aiohttp.TCPConnector(limit=WORKERS))
 
     async def stop(self) -> None:
@@ -106,7 +110,11 @@ class House:
             await self._session.close()
             self._session = None
         if self.hub is not None:
-            await self.hub.stop()
+            if self.under:  # whoever watches the hub ends with it, and has something to say then
+                os.kill(self._pid(), signal.SIGTERM)
+                await self.hub.process.wait()
+            else:
+                await self.hub.stop()
             self.hub = None
 
     def empty(self) -> None:
@@ -186,14 +194,19 @@ class House:
 
     def cpu_s(self) -> float:
         """The CPU time that the hub has used, on all its threads."""
-        assert self.hub is not None
-        return cpu_s(self.hub.process.pid)
+        return cpu_s(self._pid())
 
     def resident_bytes(self) -> int:
         """The memory that the hub holds."""
-        assert self.hub is not None
-        pages = int(Path(f"/proc/{self.hub.process.pid}/statm").read_text("ascii").split()[1])
+        pages = int(Path(f"/proc/{self._pid()}/statm").read_text("ascii").split()[1])
         return pages * os.sysconf("SC_PAGE_SIZE")
+
+    def _pid(self) -> int:
+        assert self.hub is not None
+        pid = self.hub.process.pid
+        if self.under:
+            pid = int(Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()[0])
+        return pid
 
 
 @asynccontextmanager

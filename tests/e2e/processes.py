@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -65,11 +65,15 @@ async def running_twin(name: str) -> AsyncIterator[Running]:
         await running.stop()
 
 
-async def start_hub(config: Path, port: int) -> Running:
-    """A hub in a process of its own; returns once it is ready."""
+async def start_hub(config: Path, port: int, *, under: Sequence[str] = ()) -> Running:
+    """A hub in a process of its own, perhaps started by another command; returns once it is ready."""
     log = (config.parent / "hub.log").open("ab")
     process = await asyncio.create_subprocess_exec(
-        *command("--config", str(config), "run"), stdout=asyncio.subprocess.DEVNULL, stderr=log, env=dict(os.environ)
+        *under,
+        *command("--config", str(config), "run"),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=log,
+        env=dict(os.environ),
     )
     log.close()
     url = f"http://127.0.0.1:{port}"

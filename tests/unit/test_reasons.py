@@ -47,7 +47,8 @@ ALLOWED = {
             "error is not None": RECORDED_BEFORE,
             "not (error is not None": RECORDED_BEFORE,
         },
-        "visit": {"delivery is None": SETTLED_MEANWHILE, "not (job is None": HANDED_ON},
+        "_claim": {"delivery is None": SETTLED_MEANWHILE, "not (job is None": HANDED_ON},
+        "_do": {"not careful": HANDED_ON, "not (delivery is not None": SETTLED_MEANWHILE},
     },
     "delivery/outbound.py": {
         "_claim": {"call is None": STAYS_DUE},

@@ -6,6 +6,7 @@ import hashlib
 import math
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from random import Random
 from typing import assert_never
 
@@ -88,24 +89,37 @@ class InboundDesk:
         *,
         careful: bool,
     ) -> Visit:
-        visit = Visit(journalled=sum(self._settle(unit, one, now) for one in finished))
+        visit = Visit()
+        for one in finished:
+            self._do(unit, one.work.delivery.id, partial(self._settle, unit, one, visit, now), now, careful=careful)
         for number, _ in taken:
-            delivery = unit.delivery(number)
-            if delivery is None or delivery.state != "pending" or delivery.due_at > now:
-                continue
-            job = self._reading(unit, delivery, now) if delivery.kind == "fetch" else delivery
-            if job is None:
-                delivery.state, delivery.outcome, delivery.reason, delivery.due_at = (
-                    "done",
-                    "unchanged",
-                    "no-email",
-                    now,
-                )
-                unit.save_delivery(delivery)
-                continue
-            unit.claim(delivery)
-            visit.work.append(Work(delivery=delivery, key=number, job=job, call=number))
+            self._do(unit, number, partial(self._claim, unit, number, visit, now), now, careful=careful)
         return visit
+
+    def _do(self, unit: Unit, number: int, work: Callable[[], None], now: float, *, careful: bool) -> None:
+        """Do one thing of a visit; carefully: undone alone where it raises, and what it is about set aside."""
+        if not careful:
+            work()
+            return
+        problem = unit.attempt(work)
+        delivery = unit.delivery(number) if problem is not None else None
+        if delivery is not None:
+            delivery.state, delivery.reason, delivery.due_at = "dead", "not-planned", now
+            delivery.last_error = f"the hub could not work out what to do with this: {type(problem).__name__}"
+            unit.save_delivery(delivery)
+
+    def _claim(self, unit: Unit, number: int, visit: Visit, now: float) -> None:
+        delivery = unit.delivery(number)
+        if delivery is None or delivery.state != "pending" or delivery.due_at > now:
+            return
+        job = self._reading(unit, delivery, now) if delivery.kind == "fetch" else delivery
+        if job is None:
+            delivery.state, delivery.outcome = "done", "unchanged"
+            delivery.reason, delivery.due_at = "no-email", now
+            unit.save_delivery(delivery)
+            return
+        unit.claim(delivery)
+        visit.work.append(Work(delivery=delivery, key=number, job=job, call=number))
 
     def _reading(self, unit: Unit, delivery: Delivery, now: float) -> Fetch | None:
         person = unit.person(delivery.person or 0)
@@ -186,23 +200,22 @@ class InboundDesk:
             result = TemporaryError(str(result))  # the outbound lane finds out by itself and pauses
         return judge(result, delivery, now=self._clock.time(), retry=self.connector.retry, rng=self._rng, repeat="safe")
 
-    def _settle(self, unit: Unit, one: Finished, now: float) -> int:
+    def _settle(self, unit: Unit, one: Finished, visit: Visit, now: float) -> None:
         delivery = unit.delivery(one.work.delivery.id)
         if delivery is None or delivery.state != "in_flight":
-            return 0
-        journalled = 0
+            return
         error: str | None = None
         match one.answer.verdict:
             case Done():
                 unit.append(one.answer.yields)
-                journalled = len(one.answer.yields)
                 again = delivery.rev != one.work.delivery.rev  # somebody asked once more, after this reading was begun
                 delivery.state, delivery.outcome = ("pending", None) if again else ("done", "delivered")
                 delivery.due_at, delivery.last_error, delivery.took_s = now, None, one.took_s
             case RetryAt(at=at, error=error):
                 delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
             case Wait(at=at_, error=error):
-                delivery.state, delivery.due_at, delivery.last_error = "pending", now if at_ is None else at_, error
+                delivery.state, delivery.attempts = "pending", delivery.attempts - 1
+                delivery.due_at, delivery.last_error = now if at_ is None else at_, error
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
                 delivery.state, delivery.reason, delivery.last_error = "dead", reason, error
             case Pause(error=error):
@@ -212,11 +225,11 @@ class InboundDesk:
             case _:
                 assert_never(one.answer.verdict)
         unit.save_delivery(delivery)
+        visit.journalled += len(one.answer.yields)
         if error is not None:
             unit.add_attempt(attempt(one, error))
             held = unit.connector_state(self.connector.name)
             unit.save_connector_state(msgspec.structs.replace(held, last_error=error, last_error_at=now))
-        return journalled
 
 
 def report_body(report: Report, *, read_at: float, pulled: bool) -> ReportIn:

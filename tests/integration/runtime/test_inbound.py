@@ -6,7 +6,8 @@ import json
 import aiohttp
 import pytest
 
-from esplanade.errors import AuthenticationError, PermanentError, TemporaryError
+from esplanade import Report
+from esplanade.errors import AuthenticationError, PermanentError, RateLimited, TemporaryError
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.records import DeliveryFilter
 
@@ -252,3 +253,36 @@ class TestOverHttp:
         gate.set()
         async with aiohttp.ClientSession() as client, client.get(f"{hub.url}/v1/connectors") as answer:
             assert json.loads(await answer.text())["connectors"][0]["state"] == "ok"
+
+
+async def test_one_that_the_hub_cannot_settle_is_kept_and_the_others_are_read(reading, clock, monkeypatch):
+    hub = await reading.start(clock=clock)
+    append = type(hub.store._unit).append
+
+    def fail(unit, entries):
+        if any(b"odd@example.com" in entry.body for entry in entries if entry.kind == "report"):
+            raise LookupError("odd@example.com")
+        append(unit, entries)
+
+    monkeypatch.setattr(type(hub.store._unit), "append", fail)
+    await arrive(hub, "ada", "odd", "eve")
+    await settled(hub)
+    states = [(each.state, each.reason) for each in await webhooks(hub)]
+    assert states == [("done", None), ("dead", "not-planned"), ("done", None)]
+    (kept,) = [each for each in await webhooks(hub) if each.state == "dead"]
+    assert kept.last_error == "the hub could not work out what to do with this: LookupError"
+    assert await person_of(hub, "eve") is not None
+
+
+async def test_patience_that_the_vendor_asks_for_while_it_is_asked_costs_no_attempt(reading, clock):
+    hub, crm = await reading.start(clock=clock), reading.script()
+    left = [RateLimited("slow", retry_after=60.0), RateLimited("slow", retry_after=60.0)]
+    crm.plugin.inbound["ada"] = lambda: left.pop(0) if left else [Report(email="ada@example.com")]
+    await arrive(hub, "ada")
+    await settled(hub)
+    (waits,) = await webhooks(hub)
+    assert (waits.state, waits.attempts, waits.due_at) == ("pending", 0, clock.time() + 60)
+    await moved(hub, clock, 60)
+    await moved(hub, clock, 60)
+    (read,) = await webhooks(hub)
+    assert (read.state, read.attempts) == ("done", 1)

@@ -10,24 +10,25 @@ import platform
 import sys
 
 import uvloop
-from tests.bench import accept, fold
-from tests.bench.rows import QUICK, ROWS, Row, Sizes
+from tests.bench import accept, client, fold
+from tests.bench.rows import QUICK, ROWS, Sizes
 
 from esplanade.observe.logging import configure
 
 
-def line(row: Row) -> str:
-    """A row as it is printed."""
-    return f"{row.what:70} {row.ratio:8.2f} {row.of:32} {row.reach:>10} {row.stretch:>8}   {row.measured}"
+def line(*cells: object) -> str:
+    """A line of the table, as the docs have it."""
+    return f"| {' | '.join(map(str, cells))} |"
 
 
 async def bench(names: list[str], sizes: Sizes) -> None:
     """Measure rows in turn, and print each when it is known."""
-    sys.stdout.write(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores\n")
-    sys.stdout.write(f"{'':70} {'ratio':>8} {'of':32} {'reach':>10} {'stretch':>8}   measured\n")
+    sys.stdout.write(f"{platform.python_implementation()} {platform.python_version()}, {os.cpu_count()} cores\n\n")
+    sys.stdout.write(f"{line('work', 'ratio', 'of', 'reach', 'stretch', 'measured')}\n{line(*['---'] * 6)}\n")
     for name in names:
         for row in await ROWS[name](sizes):
-            sys.stdout.write(f"{line(row)}\n")
+            cells = line(row.what, f"{row.ratio:.2f}", row.of, row.reach, row.stretch, row.measured)
+            sys.stdout.write(f"{cells}\n")
             sys.stdout.flush()
 
 
@@ -50,3 +51,6 @@ if __name__ == "__main__":
     uvloop.run(bench(wanted or list(ROWS), QUICK if "--quick" in sys.argv else Sizes()))
     if not wanted:
         uvloop.run(parts())
+        sys.stdout.write("\na call to a vendor, CPU time:\n")
+        for words in client.table(client.measure()):
+            sys.stdout.write(f"{words}\n")

@@ -51,9 +51,8 @@ ALLOWED = {
         "_do": {"not careful": HANDED_ON, "not (delivery is not None": SETTLED_MEANWHILE},
     },
     "delivery/outbound.py": {
-        "_claim": {"call is None": STAYS_DUE},
+        "_claim": {"seat is None": STAYS_DUE},
         "_carefully": {"not (problem is not None": "it was settled or claimed, which says what it did"},
-        "_claim_all": {"at and time.monotonic() > until": STAYS_DUE},
         "_head": {
             "any((other.state": STAYS_DUE,
             "opt_out is not None": HANDED_ON,

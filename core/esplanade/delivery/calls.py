@@ -10,9 +10,10 @@ from esplanade.clock import Clock
 from esplanade.context import Log
 from esplanade.records import URGENCIES
 
-from .desk import Answer, Desk, Finished, Work
+from .desk import OPEN_CALL, Answer, Desk, Finished, Free, Group, Work
 from .health import Health
 from .pace import Pacer
+from .seats import group_of
 from .verdict import Withdrawn
 
 LAST_WORD_S = 0.5
@@ -65,6 +66,8 @@ class Calls:
         self._running: set[_Call] = set()
         self._waiting: list[deque[list[Work]]] = [deque() for _ in URGENCIES]
         self._waits = 0
+        self._filling: dict[Group, list[Work]] = {}
+        """Calls that wait for more of their kind before they start."""
 
     @property
     def running(self) -> int:
@@ -73,8 +76,14 @@ class Calls:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for their turn."""
-        return self._waits
+        """How many calls wait, for their turn or to be filled."""
+        return self._waits + len(self._filling)
+
+    @property
+    def open_calls(self) -> dict[Group, Free]:
+        """What the calls still take that wait to be filled."""
+        found = {group: self._desk.free(call) for group, call in self._filling.items()}
+        return {group: free for group, free in found.items() if free is not None}
 
     def room(self, now: float) -> list[int]:
         """How many more calls may be filled with work that is at least so urgent, by urgency."""
@@ -82,15 +91,33 @@ class Calls:
         may_start = self._health.allows(now, min(places, self._pacer.free())) if places > 0 else 0
         many = may_start + (self._ahead if self._health.is_sound(now) else 0)
         room = []
-        for waiting in self._waiting:  # those that are less urgent give way
-            many -= len(waiting)
+        filling = [min(work.delivery.urgency for work in call) for call in self._filling.values()]
+        for urgency, waiting in enumerate(self._waiting):  # those that are less urgent give way
+            many -= len(waiting) + filling.count(urgency)
             room.append(max(many, 0))
         return room
 
-    def add(self, calls: Iterable[list[Work]]) -> None:
-        """Claimed work, call by call, to be done in the order of its urgency."""
-        for call in calls:
-            self._waiting[call[0].delivery.urgency].append(call)
+    def add(self, works: Iterable[Work], *, more: bool) -> None:
+        """Claimed work, to be done in the order of its urgency. Where there is ``more``, a call that has room waits for it."""
+        calls: dict[tuple[Group, int], list[Work]] = {}
+        grown = set[Group]()
+        for work in works:
+            group = group_of(work.delivery)
+            grown.add(group)
+            if work.call == OPEN_CALL:
+                self._filling.setdefault(group, []).append(work)
+            else:
+                calls.setdefault((group, work.call), []).append(work)
+        for (group, _), call in calls.items():
+            self._ripe(self._filling.pop(group, None))  # it was full, or this one had not been begun
+            self._filling[group] = call
+        for group in list(self._filling):
+            if not more or group not in grown or self._desk.free(self._filling[group]) is None:
+                self._ripe(self._filling.pop(group))
+
+    def _ripe(self, call: list[Work] | None) -> None:
+        if call is not None:
+            self._waiting[min(work.delivery.urgency for work in call)].append(call)
             self._waits += 1
 
     def fill(self, now: float) -> None:
@@ -101,6 +128,8 @@ class Calls:
 
     def withdraw(self, keys: set[int] | None = None) -> None:
         """Take back what waits for its turn, all or that of some keys: it was claimed, and is not called after all."""
+        for group in list(self._filling):
+            self._ripe(self._filling.pop(group))
         for calls in self._waiting:
             for _ in range(len(calls)):
                 call = calls.popleft()
@@ -157,10 +186,10 @@ class Calls:
                 if not call.overdue_for:
                     raise
                 answers = self._desk.overdue(call.work)
-                for _ in range(call.overdue_for):
-                    asyncio.current_task().uncancel()  # type: ignore[union-attr]  # it is this one
             finally:
                 self._pacer.end(turn)
+            for _ in range(call.overdue_for):
+                asyncio.current_task().uncancel()  # type: ignore[union-attr]  # it is this one
             if not self._end(call, answers):
                 return  # it was given up, and its place given away
             now = self._clock.time()

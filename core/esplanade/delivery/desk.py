@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
@@ -14,6 +14,17 @@ from esplanade.store.port import Unit
 
 from .verdict import Verdict
 
+Group: TypeAlias = tuple[str, bool]
+"""What may share a call: its kind, and whether it is an opt-out."""
+OPEN_CALL = 0
+
+
+class Free(Struct, frozen=True):
+    """What a call that is being filled still takes, in works and in bytes."""
+
+    items: int
+    size: int
+
 
 class Work(Struct, kw_only=True):
     """One delivery that was claimed. ``key`` is held by one work at a time: the person, or the webhook itself."""
@@ -22,7 +33,9 @@ class Work(Struct, kw_only=True):
     key: int
     job: Any
     call: int = 0
-    """Works of one visit with the same number go in one call."""
+    """Works of one visit with the same number go in one call; ``OPEN_CALL``: in the one of their group that is being filled."""
+    weight: int = 0
+    """How many bytes it adds to its call, where calls have a limit."""
 
 
 class Answer(Struct, kw_only=True):
@@ -49,7 +62,7 @@ class Visit(Struct, kw_only=True):
 
     work: list[Work] = field(default_factory=list)
     returned: list[tuple[int, Place]] = field(default_factory=list)
-    """Those who were taken and not looked at, for lack of room or of time."""
+    """Those who were taken and for whom there was no room."""
     journalled: int = 0
     barrier: bool = False
     """The claims must be on disk before the first byte leaves: a power cut must not let this work be done twice."""
@@ -66,7 +79,7 @@ class Desk(Protocol):
     at_once: int
     """How many works one call may carry at most."""
     may_wait: bool
-    """Whether work may be claimed before there is room for its call."""
+    """Whether any work may be claimed before there is room for its call."""
 
     def key(self, place: Place) -> int:
         """What is served once at a time."""
@@ -87,16 +100,22 @@ class Desk(Protocol):
         now: float,
         *,
         careful: bool,
+        open_calls: Mapping[Group, Free] = ...,
     ) -> Visit:
         """Settle what ended and claim what is next for the keys that were taken. One transaction.
 
-        ``room``: how many calls may be filled with work that is at least so urgent, by urgency.
+        ``room``: how many calls may be begun for work that is at least so urgent, by urgency. ``open_calls``: those that were begun
+        and wait for more.
 
         What it raises undoes it; then it is done again, ``careful``, so that only that is set aside which cannot be done.
         """
         ...
 
     # On the event loop.
+
+    def free(self, call: Sequence[Work]) -> Free | None:
+        """What a call still takes that had better wait for more of its kind; None: it may start as it is."""
+        ...
 
     async def do(self, call: Sequence[Work]) -> list[Answer]:
         """Make one call; an answer for each of its works. Never raises but for cancellation."""

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from esplanade.context import Context
-from esplanade.errors import DeliveryError, EgressRefused, PermanentError, PluginError, UnreadableAnswer
+from esplanade.errors import DeliveryError, EgressRefused, PermanentError, PluginError, RateLimited, UnreadableAnswer
 from esplanade.model import Outcome
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -43,20 +43,29 @@ class Dispatch:
         self._single = {kind: hook for kind in _KINDS if (hook := hooks.get(f"on_{kind}")) is not None}
         self._batch = {kind: hook for kind in _KINDS if (hook := hooks.get(f"on_{kind}_batch")) is not None}
         self._was_sent = was_sent
+        self._narrow: dict[str, int] = {}
         self._at_once = {
             kind: min(batch_items, triggers_at_once) if kind == "trigger" else batch_items for kind in _KINDS
         }
 
     def at_once(self, kind: str) -> int:
         """How many events of a kind one call may carry."""
-        return self._at_once[kind] if kind in self._batch else 1
+        return min(self._at_once[kind], self._narrow.get(kind, self._at_once[kind])) if kind in self._batch else 1
 
     async def call(self, kind: str, events: Sequence[Any]) -> list[Result]:
         """Make one call; a result for each event. Never raises but for cancellation."""
         hook = self._single.get(kind)
         if hook is not None:
             return [await self._one(hook, kind, event) for event in events]
-        return await self._many(self._batch[kind], kind, events)
+        halved: list[int] = []
+        results = await self._many(self._batch[kind], kind, events, halved)
+        if halved and any(isinstance(each, RateLimited) for each in results):
+            self._narrow[kind] = max(len(events) // 2, 1)  # its halves could not be tried now: they come by themselves
+        elif not halved and kind in self._narrow:
+            self._narrow[kind] *= 2
+            if self._narrow[kind] >= self._at_once[kind]:
+                del self._narrow[kind]
+        return results
 
     async def look_up(self, event: Any) -> Result | None:
         """Whether a trigger whose outcome is unknown was sent: then it is delivered. None: it was not."""
@@ -77,7 +86,7 @@ class Dispatch:
         except SystemExit:  # asyncio would let it end the hub
             return PluginError("the plugin raised SystemExit")
 
-    async def _many(self, hook: Hook, kind: str, events: Sequence[Any]) -> list[Result]:
+    async def _many(self, hook: Hook, kind: str, events: Sequence[Any], halved: list[int]) -> list[Result]:
         """A batch; halved until the culprit is found, where the vendor refused it as a whole."""
         whole: Exception
         try:
@@ -91,8 +100,10 @@ class Dispatch:
             whole = PluginError("the plugin raised SystemExit")
         if len(events) == 1 or not _may_halve(whole, kind):
             return [whole] * len(events)
+        halved.append(len(events))
         half = len(events) // 2
-        return await self._many(hook, kind, events[:half]) + await self._many(hook, kind, events[half:])
+        first = await self._many(hook, kind, events[:half], halved)
+        return first + await self._many(hook, kind, events[half:], halved)
 
 
 def _may_halve(problem: Exception, kind: str) -> bool:

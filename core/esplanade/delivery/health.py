@@ -32,6 +32,10 @@ class Health:
         self._waits_until = 0.0
         self._ailing = False
 
+    def resume(self) -> None:
+        """Wait no longer: somebody says that the vendor may be called."""
+        self.paused, self._waits_until = False, 0.0
+
     def state(self, now: float) -> Literal["closed", "open", "half-open"]:
         """Where the breaker stands."""
         return self._breaker.state(now)
@@ -55,7 +59,7 @@ class Health:
     def feel(self, verdicts: Sequence[Verdict], now: float) -> None:
         """What one call says counts at once, before anything more is claimed, and once, however many works it carried."""
         ailment = None
-        for verdict in verdicts:
+        for verdict in sorted(verdicts, key=_weight) if len(verdicts) > 1 else verdicts:
             match verdict:
                 case Done():
                     self._waits = 0
@@ -66,9 +70,11 @@ class Health:
                 case Reject():
                     self._is_well()
                     return
-                case Wait(at=at):
+                case Wait():
                     self._breaker.succeeded()
-                    self._wait(at, now)
+                    for each in verdicts:
+                        if isinstance(each, Wait):
+                            self._wait(each.at, now)
                     return
                 case Pause():
                     self._breaker.succeeded()
@@ -99,3 +105,15 @@ class Health:
         if self._ailing:
             self._ailing = False
             self._log.info("vendor_available", lane=self._lane)
+
+
+class Unmoved(Health):
+    """Of work that calls no vendor by itself: where one fails or must wait, that says nothing of the others."""
+
+    def feel(self, verdicts: Sequence[Verdict], now: float) -> None:
+        """Nothing follows."""
+
+
+def _weight(verdict: Verdict) -> int:
+    """What of one call counts before the rest of it: that the vendor does not want to be called."""
+    return 0 if isinstance(verdict, Pause) else 1 if isinstance(verdict, Wait) else 2

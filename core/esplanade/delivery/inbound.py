@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import assert_never
@@ -22,7 +22,9 @@ from esplanade.model import Happening, Inbound, InboundRequest, Outcome, PersonR
 from esplanade.records import Delivery, Entry, Place, Remote
 from esplanade.store.port import Unit
 
-from .desk import Answer, Finished, Visit, Work
+from . import backoff
+from .desk import Answer, Finished, Free, Group, Visit, Work
+from .seats import NONE_OPEN
 from .settle import attempt
 from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn, exchange_of, judge
 
@@ -88,6 +90,7 @@ class InboundDesk:
         now: float,
         *,
         careful: bool,
+        open_calls: Mapping[Group, Free] = NONE_OPEN,
     ) -> Visit:
         visit = Visit()
         for one in finished:
@@ -132,6 +135,9 @@ class InboundDesk:
 
     def key(self, place: Place) -> int:
         return place.delivery
+
+    def free(self, call: Sequence[Work]) -> Free | None:
+        return None
 
     async def do(self, call: Sequence[Work]) -> list[Answer]:
         (work,) = call
@@ -214,8 +220,11 @@ class InboundDesk:
             case RetryAt(at=at, error=error):
                 delivery.state, delivery.due_at, delivery.last_error = "pending", at, error
             case Wait(at=at_, error=error):
-                delivery.state, delivery.attempts = "pending", delivery.attempts - 1
-                delivery.due_at, delivery.last_error = now if at_ is None else at_, error
+                if at_ is None:
+                    at_ = now + backoff.delay(delivery.attempts, self.connector.retry, self._rng)
+                else:
+                    delivery.attempts -= 1
+                delivery.state, delivery.due_at, delivery.last_error = "pending", at_, error
             case Reject(reason=reason, error=error) | Park(reason=reason, error=error):
                 delivery.state, delivery.reason, delivery.last_error = "dead", reason, error
             case Pause(error=error):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Literal, assert_never
 
@@ -15,7 +16,7 @@ from esplanade.records import URGENCIES, Place, connector_of
 from esplanade.store.port import Store, Unit
 
 from .calls import Calls
-from .desk import Desk, Finished, Visit, Work
+from .desk import Desk, Finished, Free, Group, Visit, Work
 from .health import Health
 from .pace import Pacer
 from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn
@@ -26,6 +27,10 @@ LINGER_S = 0.002
 """How long a busy lane waits for more calls to end, so that one visit to the store serves several."""
 BATCH_LINGER_S = 0.004
 """How long a lane waits for a batch to fill."""
+SMALLEST, LARGEST = 32, 512
+"""How many works one visit settles and claims, when the writer has little or much time for them."""
+BUDGET_S = 0.008
+"""How long a visit should keep the writer at most."""
 OPT_OUT, TRIGGER = 0, 1
 NO_ROOM = [0] * len(URGENCIES)
 
@@ -66,6 +71,9 @@ class Lane:
         self._alert = alert
         self._metrics = metrics
         self._window = Window()
+        self._bite = SMALLEST
+        self._opted_out: set[int] = set()
+        """Who has opted out since the visit began whose claims are on their way."""
         self._woken = asyncio.Event()
         self._quiet = asyncio.Event()
         self._drained = asyncio.Event()
@@ -92,6 +100,11 @@ class Lane:
     def paused(self, paused: bool) -> None:
         self._health.paused = paused
 
+    def resume(self) -> None:
+        """Go on, whatever the vendor has asked for."""
+        self._health.resume()
+        self.wake()
+
     @property
     def health(self) -> Literal["closed", "open", "half-open"]:
         """The breaker's state now."""
@@ -101,13 +114,15 @@ class Lane:
         """Work stands there now; None: anything may have changed."""
         if places is None:
             self._window.rescan()
+            self._calls.withdraw()  # two may be one by now, and what was claimed for either be another's
         else:
             now, key_of = self._clock.time(), self._desk.key
             for place in places:
                 self._window.offer(key_of(place), place, now)
-            if self._calls.waiting and any(place.urgency == OPT_OUT for place in places):
-                # who opts out gets nothing more that is not yet under way
-                self._calls.withdraw({key_of(place) for place in places if place.urgency == OPT_OUT})
+            gone = {key_of(place) for place in places if place.urgency == OPT_OUT and place.due_at <= now}
+            if gone:  # who opts out gets nothing more that is not yet under way
+                self._opted_out |= gone
+                self._calls.withdraw(gone)
         self.wake()
 
     def wake(self) -> None:
@@ -138,13 +153,14 @@ class Lane:
 
     async def run(self) -> None:
         """Work until cancelled."""
-        recovered = await self._store.run(lambda unit: self._desk.recover(unit, self._clock.time()))
-        if recovered:
-            self._log.warning("recovered", lane=self.name, deliveries=recovered)
+        recovered = False
         while True:
             await self._linger()
             self._woken.clear()
             try:
+                if not recovered:
+                    await self._recover()
+                    recovered = True
                 await self._visit()
             except StoreError as problem:
                 self._log.error("lane_store_failed", lane=self.name, error=str(problem))
@@ -159,6 +175,11 @@ class Lane:
             if not self._woken.is_set():
                 await self._rest()
 
+    async def _recover(self) -> None:
+        many = await self._store.run(lambda unit: self._desk.recover(unit, self._clock.time()))
+        if many:
+            self._log.warning("recovered", lane=self.name, deliveries=many)
+
     async def _linger(self) -> None:
         """Wait a moment where that makes one visit, or one call, out of several, and keeps nobody waiting."""
         if self._draining or self._window.holds(OPT_OUT) or self._window.holds(TRIGGER):
@@ -172,17 +193,31 @@ class Lane:
     async def _visit(self) -> None:
         """One transaction: settle what ended, claim what there is room for, read more of what waits."""
         now = self._clock.time()
+        self._opted_out.clear()
         if self._draining or not self._health.is_sound(now):
             self._calls.withdraw()
-        finished, self._calls.finished = self._calls.finished, []
+        finished, self._calls.finished = self._calls.finished[: self._bite], self._calls.finished[self._bite :]
         room = NO_ROOM if self._draining else self._calls.room(now)
-        pages = self._window.pages(now) if any(room) else []
-        taken = self._window.take([many * self._desk.at_once for many in room])
+        open_calls = self._calls.open_calls
+        seats = sum(free.items for free in open_calls.values())
+        pages = self._window.pages(now) if any(room) or seats else []
+        taken = self._window.take(
+            [min(many * self._desk.at_once + seats, max(self._bite - len(finished), SMALLEST)) for many in room]
+        )
         if not (finished or taken or pages):
+            self._begin([], more=False)
             return
         # a trigger's claim must reach the disk before its first byte leaves
         durable = any(place.urgency <= TRIGGER for _, place in taken)
-        ask = partial(self._ask, finished=finished, taken=taken, room=room, pages=pages, now=now)
+        ask = partial(
+            self._ask,
+            finished=finished,
+            taken=taken,
+            room=room,
+            open_calls=open_calls,
+            pages=pages,
+            now=now,
+        )
         try:
             try:
                 visit, read = await self._store.run(partial(ask, careful=False), durable=durable)
@@ -210,12 +245,15 @@ class Lane:
         finished: list[Finished],
         taken: Taken,
         room: Sequence[int],
+        open_calls: Mapping[Group, Free],
         pages: list[Page],
         now: float,
         careful: bool,
     ) -> tuple[Visit, list[tuple[Page, list[Place], float | None]]]:
         """On the writer."""
-        visit = self._desk.visit(unit, finished, taken, room, now, careful=careful)
+        began = time.monotonic()
+        visit = self._desk.visit(unit, finished, taken, room, now, careful=careful, open_calls=open_calls)
+        self._learn(len(finished) + len(taken) - len(visit.returned), time.monotonic() - began)
         read = [
             (
                 page,
@@ -225,6 +263,13 @@ class Lane:
             for page in pages
         ]
         return visit, read
+
+    def _learn(self, works: int, took_s: float) -> None:
+        """Bite off so much next time as the writer has time for: others wait for it."""
+        if took_s > BUDGET_S:
+            self._bite = max(int(works * BUDGET_S / took_s), SMALLEST)
+        elif works >= self._bite:
+            self._bite = min(self._bite * 2, LARGEST)
 
     def _heed(self, visit: Visit, finished: list[Finished], taken: Taken, now: float) -> None:
         claimed = {work.key for work in visit.work}
@@ -244,13 +289,22 @@ class Lane:
             self._alert(about, message)
         if visit.journalled:
             self._on_journalled(visit.journalled)
-        if finished or len(claimed) < len(taken):
+        went_on = bool(finished) or len(visit.returned) < len(taken)
+        if finished or len(claimed) + len(visit.returned) < len(taken):
             self._woken.set()  # there is room for more
-        calls: dict[int, list[Work]] = {}
-        for work in visit.work:
-            calls.setdefault(work.call, []).append(work)
-        self._calls.add(calls.values())
-        self._calls.fill(self._clock.time())
+        self._begin(visit.work, more=went_on and self._window.is_due(now))
+
+    def _begin(self, works: Sequence[Work], *, more: bool) -> None:
+        """Start what may start; come again at once where there is more for which there is room."""
+        now = self._clock.time()
+        self._calls.add(works, more=more)
+        gone = {one.key for one in works if one.delivery.urgency > OPT_OUT and one.key in self._opted_out}
+        if gone:
+            self._calls.withdraw(gone)  # it was said while the claim was on its way
+            self._woken.set()
+        self._calls.fill(now)
+        if more and (self._calls.open_calls or any(self._calls.room(now))):
+            self._woken.set()
 
     async def _reach_the_disk(self) -> None:
         while True:
@@ -316,7 +370,7 @@ class Lane:
         """The moment at which there may be something to do without a wake."""
         if self.paused or self._draining or self._calls.running >= self._calls.concurrency:
             return None  # a call that ends wakes the lane
-        at = now if self._window.is_due(now) else self._window.next_due_at()
+        at = now if self._window.is_due(now) or self._calls.waiting else self._window.next_due_at()
         if at is None:
             return None
         at = max(at, self._health.changes_at())

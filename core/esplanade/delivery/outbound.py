@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
 from typing import cast
@@ -14,12 +13,12 @@ from msgspec.structs import replace
 from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import TriggerRepeat
-from esplanade.errors import OutcomeUnknown
+from esplanade.errors import OutcomeUnknown, PermanentError
 from esplanade.ingest.changes import LIVE, work
 from esplanade.ingest.retire import chain_of, former_ref, move_on
 from esplanade.ingest.world import World
 from esplanade.observe.metrics import Ended
-from esplanade.records import Contact, Delivery, Person, Place, Remote
+from esplanade.records import AudienceRun, Contact, Delivery, Person, Place, Remote
 from esplanade.store.port import Unit
 from esplanade.sync import contacts, mapping, merge
 from esplanade.sync.guard import admit, limit
@@ -27,16 +26,16 @@ from esplanade.sync.identity import address_key
 from esplanade.sync.plan import Plan, Send, Skip, TriggerBody, plan, sent_values
 from esplanade.sync.retirement import plan_retirement
 
-from .desk import Answer, Finished, Visit, Work
+from .desk import Answer, Finished, Free, Group, Visit, Work
 from .dispatch import Dispatch, Result
-from .seats import NO_SEAT, NoSeat, Seats
+from .seats import NO_SEAT, NONE_OPEN, NoSeat, Seats
 from .settle import Settlement
 from .verdict import exchange_of, judge
 
 _trigger = msgspec.msgpack.Decoder(TriggerBody).decode
 
-BUDGET_S = 0.004
-"""How long one visit may go on claiming while others wait for the writer."""
+TRIGGER = 1
+"""The urgency of triggers; what is more urgent goes alone."""
 
 
 class OutboundDesk:
@@ -56,8 +55,11 @@ class OutboundDesk:
         self.lane = connector.name
         self.connector = connector
         self.at_once = max(dispatch.at_once(kind) for kind in ("profile", "consent", "trigger"))
-        # whoever finds a claim after a crash cannot tell whether its call had begun
-        self.may_wait = repeat != "never" or "trigger" not in connector.receives
+        # an opt-out takes back what waits, where this lane hears of it; and whoever finds a claim after a crash cannot tell
+        # whether its call had begun
+        self.may_wait = _needed(connector) <= set(connector.consents) and (
+            repeat != "never" or "trigger" not in connector.receives
+        )
         self._dispatch = dispatch
         self._world = world
         self._clock = clock
@@ -99,11 +101,12 @@ class OutboundDesk:
         now: float,
         *,
         careful: bool,
+        open_calls: Mapping[Group, Free] = NONE_OPEN,
     ) -> Visit:
         people = {one.work.key for one in finished} | {key for key, _ in taken}
         unit.expect(people=people, lanes=(self.lane,))
         self._alerts, self._uncalled = {}, {}
-        visit, seats = Visit(), Seats(self._dispatch, room)
+        visit, seats = Visit(), Seats(self._dispatch, room, open_calls)
         if careful:
             self._carefully(unit, finished, taken, seats, visit, now)
         else:
@@ -111,7 +114,8 @@ class OutboundDesk:
             people.update(settled)
             self._claim_all(unit, self._in_turn(unit, settled, taken, now), seats, visit, now)
         for person in people - {one.key for one in visit.work}:
-            unit.remind(self.lane, person)
+            if not any(each.state == "in_flight" for each in unit.waiting(self.lane, person)):
+                unit.remind(self.lane, person)  # else the end of that call, under another number, does
         visit.alerts, visit.uncalled = self._alerts, self._uncalled
         visit.barrier = any(one.delivery.kind == "trigger" for one in visit.work)
         return visit
@@ -139,12 +143,8 @@ class OutboundDesk:
     def _claim_all(
         self, unit: Unit, taken: Sequence[tuple[int, Place]], seats: Seats, visit: Visit, now: float
     ) -> None:
-        until = time.monotonic() + BUDGET_S
-        for at, (person, place) in enumerate(taken):
-            if at and time.monotonic() > until:
-                visit.returned += taken[at:]
-                return
-            claimed = self._claim_next(unit, person, seats, now)
+        for person, place in taken:
+            claimed = self._claim_next(unit, person, max(place.urgency, TRIGGER), seats, now)
             if isinstance(claimed, Work):
                 visit.work.append(claimed)
             elif claimed is not None:
@@ -173,12 +173,16 @@ class OutboundDesk:
             visit.work += alone.work
             visit.returned += alone.returned
 
-    def _claim_next(self, unit: Unit, person: int, seats: Seats, now: float) -> Work | NoSeat | None:
-        """What goes first for a person; what needs no call is done with on the way. None: nothing, now."""
+    def _claim_next(self, unit: Unit, person: int, urgency: int, seats: Seats, now: float) -> Work | NoSeat | None:
+        """What goes first for a person; what needs no call is done with on the way. None: nothing, now.
+
+        ``urgency``: that of the work for which the person was taken; earlier work goes along with it.
+        """
         while True:
             delivery = self._head(unit, person, now)
             if delivery is None:
                 return None
+            delivery.urgency = min(delivery.urgency, urgency)
             if not seats.any_for(delivery):
                 return NO_SEAT
             claimed = self._claim(unit, delivery, seats, now)
@@ -211,6 +215,7 @@ class OutboundDesk:
         contact = contacts.former_of(remote, former.email, former.remote_id) if former and remote else None
         body = _trigger(delivery.payload) if delivery.kind == "trigger" else None
         decided: Plan
+        runs: dict[str, AudienceRun] = {}
         if not person.email:
             decided = Skip(reason="no-email")
         elif delivery.kind not in self.connector.receives:  # queued before a reload took it away
@@ -225,7 +230,7 @@ class OutboundDesk:
             if remote is not None and delivery.first_at <= self._doubtful_before:
                 remote.unknown = True  # the power may have taken what an earlier process knew
             decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)
-            staying = self._staying(unit, delivery, remote, decided, now)
+            staying, runs = self._staying(unit, delivery, remote, decided, now)
             if staying:
                 decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, staying=staying)
         if isinstance(decided, Skip):
@@ -234,9 +239,10 @@ class OutboundDesk:
             self._settlement.finish(unit, delivery, now, outcome=outcome)
             unit.note(self._settlement.note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
             return None
-        call = seats.take(delivery, decided.event)
-        if call is None:
+        seat = seats.take(delivery, decided.event)
+        if seat is None:
             return NO_SEAT
+        self._count_out(unit, runs)
         remote = remote or Remote(person=person.id, connector=self.lane)
         window = world.hub.echo_window
         merge.remember_sent(remote, sent_values(decided), now, window)
@@ -245,7 +251,7 @@ class OutboundDesk:
         remote.root, remote.hops = delivery.root, delivery.hops
         unit.save_remote(remote)
         unit.claim(delivery)
-        return Work(delivery=delivery, key=person.id, job=decided, call=call)
+        return Work(delivery=delivery, key=person.id, job=decided, call=seat.call, weight=seat.weight)
 
     def _set_aside(self, unit: Unit, delivery: Delivery | None, problem: Exception, now: float) -> None:
         if delivery is not None:
@@ -262,20 +268,25 @@ class OutboundDesk:
             return mapping.desired_consent(holder, self.connector, purpose) in {"granted", "pending"}
         return any(mapping.desired_audiences(holder, self.connector).get(name) for name in contact.audiences)
 
+    def _count_out(self, unit: Unit, runs: Mapping[str, AudienceRun]) -> None:
+        for name, run in runs.items():
+            unit.save_audience(self.lane, name, run)
+
     def _staying(
         self, unit: Unit, delivery: Delivery, remote: Remote | None, decided: Plan, now: float
-    ) -> frozenset[str]:
+    ) -> tuple[frozenset[str], dict[str, AudienceRun]]:
         """The audiences out of which the guard lets nobody more be taken now; that is kept for a human to decide on."""
+        runs: dict[str, AudienceRun] = {}
         if not isinstance(decided, Send) or delivery.force:
-            return frozenset()
+            return frozenset(), runs
         share = self._world().hub.guard.max_removals
         staying = set()
         for name in decided.left:
-            if delivery.attempts and _was_sent_away(remote, name):
+            if _was_sent_away(remote, name):
                 continue  # let through before its call failed
             run = unit.audience(self.lane, name)
             if admit(run, now, share):
-                unit.save_audience(self.lane, name, run)
+                runs[name] = run
                 continue
             staying.add(name)
             allowed = limit(run.began_with, share)
@@ -289,35 +300,48 @@ class OutboundDesk:
             unit.note(
                 self._settlement.note(delivery, now, "not-sent", reason="guard", detail=", ".join(sorted(staying)))
             )
-        return frozenset(staying)
+        return frozenset(staying), runs
 
     # On the event loop.
+
+    def free(self, call: Sequence[Work]) -> Free | None:
+        first = call[0].delivery
+        items = self._dispatch.at_once(first.kind) - len(call)
+        size = self._dispatch.max_bytes - sum(one.weight for one in call)
+        if items <= 0 or size <= 0 or first.kind == "trigger" or first.urgency == 0:
+            return None  # a trigger that waits, claimed, is one more in doubt when the hub is killed
+        return Free(items, size)
 
     async def do(self, call: Sequence[Work]) -> list[Answer]:
         kind = call[0].delivery.kind
         known: dict[int, Result] = {}
+        lost = set[int]()
         if kind == "trigger" and self._repeat == "check":
             for one in call:
                 found = await self._dispatch.look_up(_send(one).event) if one.delivery.unsure else None
                 if found is not None:
                     known[one.delivery.id] = found
+                if isinstance(found, OutcomeUnknown | PermanentError):  # no word on whether it was sent
+                    lost.add(one.delivery.id)
         rest = [one for one in call if one.delivery.id not in known]
         results = await self._dispatch.call(kind, [_send(one).event for one in rest]) if rest else []
         known.update({one.delivery.id: result for one, result in zip(rest, results, strict=True)})
-        return [self._answer(known[one.delivery.id], one.delivery) for one in call]
+        return [self._answer(known[one.delivery.id], one.delivery, lost=one.delivery.id in lost) for one in call]
 
     def overdue(self, call: Sequence[Work]) -> list[Answer]:
         late = OutcomeUnknown(f"no answer from the plugin within {self.connector.timeout:g} s")
         return [self._answer(late, one.delivery) for one in call]
 
-    def _answer(self, result: Result, delivery: Delivery) -> Answer:
+    def _answer(self, result: Result, delivery: Delivery, *, lost: bool = False) -> Answer:
+        if lost and isinstance(result, PermanentError):
+            result = OutcomeUnknown(f"whether it was sent cannot be told: {result}")
         verdict = judge(
             result,
             delivery,
             now=self._clock.time(),
             retry=self.connector.retry,
             rng=self._rng,
-            repeat=self._repeat,
+            repeat="never" if lost else self._repeat,
             look_up_after_s=self.connector.timeout,
         )
         return Answer(verdict=verdict, exchange=exchange_of(result))
@@ -327,6 +351,12 @@ def _by_place(one: tuple[int, Place]) -> Place:
     return one[1]
 
 
+def _needed(connector: ConnectorConfig) -> set[str]:
+    """The purposes without which something is not sent there."""
+    needed = {connector.requires, *(target.requires for target in connector.triggers.values())}
+    return {purpose for purpose in needed if purpose is not None}
+
+
 def _send(work: Work) -> Send:
     return cast("Send", work.job)
 
@@ -334,4 +364,4 @@ def _send(work: Work) -> Send:
 def _was_sent_away(remote: Remote | None, audience: str) -> bool:
     """Whether the last that was sent of a membership is its end."""
     sent = remote.sent.get(f"audience:{audience}", []) if remote is not None else []
-    return bool(sent) and sent[-1].value is False
+    return remote is not None and bool(sent) and sent[-1].value is False and sent[-1].at >= remote.acked_at

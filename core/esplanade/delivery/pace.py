@@ -24,9 +24,10 @@ _SLACK = 1e-6
 class Turn:
     """The right of one call to its first request, which the lane has waited for before it started the call."""
 
-    __slots__ = ("used",)
+    __slots__ = ("day", "used")
 
-    def __init__(self) -> None:
+    def __init__(self, day: int) -> None:
+        self.day = day
         self.used = False
 
 
@@ -98,7 +99,7 @@ class Pacer:
         """Let the task that runs now use what was reserved for it."""
         if self.unlimited:
             return None
-        turn = Turn()
+        turn = Turn(self._day)
         _turn.set(turn)
         return turn
 
@@ -107,7 +108,8 @@ class Pacer:
         if turn is not None and not turn.used:
             turn.used = True
             self._tokens = min(self._tokens + 1, float(self._pace.burst))
-            self._spent = max(self._spent - 1, 0)
+            if turn.day == self._day:
+                self._spent = max(self._spent - 1, 0)
 
     async def acquire(self) -> None:
         """Return when one request may be sent.

@@ -1,17 +1,26 @@
-"""How claimed work fits into the calls that may start now: by kind, by number and by bytes."""
+"""How claimed work fits into calls: by kind, by number and by bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from esplanade.records import Delivery
 
+from .desk import OPEN_CALL, Free, Group
 from .dispatch import Dispatch
 
 _bytes_of = msgspec.json.Encoder().encode
+
+
+class Seat(NamedTuple):
+    """The call that carries an event, and what the event weighs there, in bytes; 0 where nobody asks."""
+
+    call: int
+    weight: int
 
 
 class NoSeat:
@@ -19,6 +28,7 @@ class NoSeat:
 
 
 NO_SEAT: Final = NoSeat()
+NONE_OPEN: Mapping[Group, Free] = MappingProxyType({})
 
 
 class _Open:
@@ -33,35 +43,44 @@ class _Open:
 
 
 class Seats:
-    """The seats of one visit. A call carries one kind; opt-outs share none with anything else."""
+    """The seats of one visit. A call carries one kind; opt-outs share none with anything else.
 
-    def __init__(self, dispatch: Dispatch, room: Sequence[int]) -> None:
+    ``room``: how many calls may be begun for work that is at least so urgent, by urgency. ``open_calls``: what those still take
+    that an earlier visit began to fill.
+    """
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        room: Sequence[int],
+        open_calls: Mapping[Group, Free] = NONE_OPEN,
+    ) -> None:
         self._dispatch = dispatch
         self._room = room
         self._opened = 0
-        self._open: dict[tuple[str, bool], _Open] = {}
+        self._open = {group: _Open(OPEN_CALL, free.items, free.size) for group, free in open_calls.items()}
 
     def any_for(self, delivery: Delivery) -> bool:
         """Whether there may be a seat for a delivery; its size is not known yet."""
         if self._may_open(delivery):
             return True
-        call = self._open.get(_group(delivery))
+        call = self._open.get(group_of(delivery))
         return call is not None and call.free_items > 0
 
-    def take(self, delivery: Delivery, event: Any) -> int | None:
-        """The number of the call that carries this event; None: there is no seat."""
+    def take(self, delivery: Delivery, event: Any) -> Seat | None:
+        """A seat for this event; None: there is none."""
         at_once = self._dispatch.at_once(delivery.kind)
         if at_once == 1:
-            return self._begin() if self._may_open(delivery) else None
-        size, group = len(_bytes_of(event)), _group(delivery)
+            return Seat(self._begin(), 0) if self._may_open(delivery) else None
+        weight, group = len(_bytes_of(event)), group_of(delivery)
         call = self._open.get(group)
-        if call is None or not call.free_items or (size > call.free_bytes and call.free_items < at_once):
+        if call is None or not call.free_items or (weight > call.free_bytes and call.free_items < at_once):
             if not self._may_open(delivery):
                 return None
             call = self._open[group] = _Open(self._begin(), at_once, self._dispatch.max_bytes)
         call.free_items -= 1
-        call.free_bytes -= size
-        return call.number
+        call.free_bytes -= weight
+        return Seat(call.number, weight)
 
     def _may_open(self, delivery: Delivery) -> bool:
         return self._opened < self._room[delivery.urgency]
@@ -71,5 +90,6 @@ class Seats:
         return self._opened
 
 
-def _group(delivery: Delivery) -> tuple[str, bool]:
+def group_of(delivery: Delivery) -> Group:
+    """What may share a call."""
     return delivery.kind, delivery.urgency == 0

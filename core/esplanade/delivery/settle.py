@@ -8,7 +8,7 @@ import msgspec
 
 from esplanade.config.model import ConnectorConfig
 from esplanade.ingest.changes import Chain
-from esplanade.ingest.retire import chain_of, retire, tell_all
+from esplanade.ingest.retire import chain_of, former_ref, retire, tell_all
 from esplanade.model import Held, Outcome, ProfileEvent
 from esplanade.reasons import PluginReason, Reason
 from esplanade.records import Attempt, ConnectorState, Contact, Delivery, Note, Person, Remote
@@ -29,7 +29,7 @@ class Settlement:
 
     def settle(self, unit: Unit, one: Finished, now: float) -> int | None:
         """Write down what came of one call; returns whose it was, None when it is gone, as after an erasure."""
-        delivery = self._claimed(unit, one.work)
+        delivery = self._ended(unit, one, now)
         if delivery is None:
             return None
         send = cast("Send", one.work.job)
@@ -45,8 +45,6 @@ class Settlement:
                 if delivery.urgency == 0 and delivery.rev != rev:
                     at = now  # an opt-out came in meanwhile, which waits only for the call that was under way
                 delivery.unsure = delivery.unsure or unknown
-                if unknown:
-                    self.lose_base(unit, delivery)
                 self._again(unit, delivery, at, error)
                 unit.note(self.note(delivery, now, "failed", reason="retried", detail=error))
             case Wait(at=at_, error=error):
@@ -58,11 +56,10 @@ class Settlement:
                 delivery.reason, delivery.last_error = reason, error
                 self._refused(unit, delivery, send, rev, now)
                 unit.note(self.note(delivery, now, "failed", reason=reason, detail=error))
-            case Pause(state=state, error=error):
+            case Pause(error=error):
                 delivery.attempts -= 1
                 self._again(unit, delivery, now, error)
                 unit.note(self.note(delivery, now, "failed", reason="paused", detail=error))
-                self._pause(unit, state, error, now)
             case Withdrawn():
                 delivery.state, delivery.attempts = "pending", delivery.attempts - 1
                 unit.save_delivery(delivery)
@@ -81,6 +78,16 @@ class Settlement:
         unit.save_delivery(delivery)
         unit.note(self.note(delivery, now, "failed", reason="not-planned", detail=error))
         unit.release(self.lane, delivery.person or 0, now)
+
+    def _ended(self, unit: Unit, one: Finished, now: float) -> Delivery | None:
+        """The delivery of a call that has ended, with what follows however it did; None when it is in hand no more."""
+        verdict = one.answer.verdict
+        if isinstance(verdict, Pause):  # even when whom it was about is gone
+            self._pause(unit, verdict.state, verdict.error, now)
+        delivery = self._claimed(unit, one.work)
+        if delivery is not None and not isinstance(verdict, Done | Withdrawn):
+            self.lose_base(unit, delivery)  # the hook may have made several requests, and a vendor acts before it fails
+        return delivery
 
     def _claimed(self, unit: Unit, work: Work) -> Delivery | None:
         """The delivery of a call that has ended, as it is now; None when it is in hand no more."""
@@ -186,7 +193,17 @@ class Settlement:
         unit.release(self.lane, delivery.person or 0, now)
         if delivery.rev != rev and delivery.kind != "trigger":  # something newer came meanwhile and is still to be sent
             unit.enqueue_state(
-                msgspec.structs.replace(delivery, state="pending", due_at=now, first_at=now, reason=None)
+                msgspec.structs.replace(
+                    delivery,
+                    state="pending",
+                    due_at=now,
+                    first_at=now,
+                    reason=None,
+                    attempts=0,
+                    rev=0,
+                    last_error=None,
+                    force=False,
+                )
             )
 
     def lose_base(self, unit: Unit, delivery: Delivery) -> None:
@@ -194,6 +211,8 @@ class Settlement:
             return
         remote = unit.remote(delivery.person, self.lane) or Remote(person=delivery.person, connector=self.lane)
         remote.unknown = True
+        if delivery.kind == "consent" and former_ref(delivery) is None:
+            remote.consents.pop(delivery.subject, None)  # what else is acknowledged says nothing of this purpose
         tried = remote.sent.get("address", [])
         if remote.email is None and tried:  # it may have made a contact there
             remote.email = str(tried[-1].value)

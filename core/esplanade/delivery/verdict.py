@@ -168,11 +168,14 @@ def _sound(exchange: object) -> Exchange | None:
 def _asked_for(problem: Exception) -> float | None:
     """The seconds that a vendor asks for. A plugin may pass on anything, such as a header's text: that is no wish."""
     wish: object = problem.retry_after if isinstance(problem, DeliveryError) else None
-    return float(wish) if isinstance(wish, int | float) and not math.isnan(wish) else None
+    if isinstance(wish, int):
+        return float(min(max(wish, 0), 10**9))
+    return wish if isinstance(wish, float) and not math.isnan(wish) else None
 
 
 def words(problem: BaseException) -> str:
     """An error as dead letters and logs show it. A plugin's own exceptions may quote anything, so only their type is told."""
     if isinstance(problem, EsplanadeError):
-        return f"{type(problem).__name__}: {problem}"[:500]
+        told = f"{type(problem).__name__}: {problem}"[:500]
+        return told.encode("utf-8", "replace").decode()  # a lone surrogate can be kept nowhere
     return f"PluginError: the plugin raised {type(problem).__name__}"

@@ -17,7 +17,7 @@ from esplanade.connector import Connector, Traits, methods_of, traits_of
 from esplanade.context import Context, Log
 from esplanade.delivery.breaker import Breaker
 from esplanade.delivery.dispatch import NEVER_AT_ONCE, Dispatch
-from esplanade.delivery.health import Health
+from esplanade.delivery.health import Health, Unmoved
 from esplanade.delivery.inbound import InboundDesk
 from esplanade.delivery.lane import Lane
 from esplanade.delivery.outbound import OutboundDesk
@@ -172,10 +172,11 @@ class Connection:
             clock=shared.clock,
             rng=shared.rng,
         )
-        unpaced = Pacer(
-            Pace(), shared.clock
-        )  # reading a webhook calls nobody; what it asks the vendor is paced like the rest
-        for desk, pacer, concurrency in ((outbound, self.pacer, self.config.pace.concurrency), (inbound, unpaced, 1)):
+        unpaced = Pacer(Pace(), shared.clock)  # what reading a webhook asks the vendor is paced like the rest
+        for desk, pacer, concurrency, kind in (
+            (outbound, self.pacer, self.config.pace.concurrency, Health),
+            (inbound, unpaced, 1, Unmoved),
+        ):
             self.lanes.append(
                 Lane(
                     desk,
@@ -185,7 +186,7 @@ class Connection:
                     pacer=pacer,
                     concurrency=concurrency,
                     timeout_s=self.config.timeout,
-                    health=Health(
+                    health=kind(
                         Breaker(self.config.breaker),
                         lane=desk.lane,
                         retry=self.config.retry,

@@ -265,7 +265,7 @@ class Hub:
     async def replay(self, wanted: DeliveryFilter, *, force: bool) -> int:
         """Send matching parked, dead and (by id) delivered work again, now and whatever the vendor is thought to hold."""
         now = self.clock.time()
-        return await replay(self.store, wanted, force=force, now=now)
+        return await replay(self.store, wanted, force=force, now=now, on_journalled=self.intake.added)
 
     # Inside.
 
@@ -312,9 +312,13 @@ class Hub:
         """Stop connections, all at once; they are swept until they have stopped."""
 
         async def stop(connection: Connection) -> None:
-            await connection.stop(self.registry, within_s=self.config.hub.drain_timeout)
-            await self._budgets.save_one(connection)
-            self.connections.pop(connection.config.name, None)
+            try:
+                await connection.stop(self.registry, within_s=self.config.hub.drain_timeout)
+                await self._budgets.save_one(connection)
+            except StoreError as problem:
+                self.log.error("budget_not_kept", connector=connection.config.name, error=str(problem))
+            finally:
+                self.connections.pop(connection.config.name, None)
 
         await asyncio.gather(*[stop(connection) for connection in connections])
 

@@ -63,12 +63,11 @@ class Pausing:
         if verdict.state == "auth":
             self._start_probe(connector)
 
-    async def _resume(self, connector: str) -> None:
-        await self._set_state(connector, "ok", None)
-        if connector in self._connections:
-            lane = self._connections[connector].outbound
-            lane.paused = False
-            lane.wake()
+    async def _resume(self, connector: str, *, only_from: str | None = None) -> bool:
+        changed = await self._set_state(connector, "ok", None, only_from=only_from)
+        if changed and connector in self._connections:
+            self._connections[connector].outbound.resume()
+        return changed
 
     def _start_probe(self, connector: str, first_s: float = PROBE_FIRST_S) -> None:
         """One probe for each: several calls may be refused at once."""
@@ -84,19 +83,26 @@ class Pausing:
             if connector not in self._connections or state.state != "auth":
                 return
             if await _takes_credentials(self._connections[connector]):
-                self._log.info("resumed", connector=connector)
-                await self._resume(connector)  # the alert is not cleared: refused again, it would be no news
+                if await self._resume(connector, only_from="auth"):
+                    self._log.info(
+                        "resumed", connector=connector
+                    )  # the alert stays: refused again, it would be no news
                 return
             wait = min(max(wait * 2, PROBE_FIRST_S), PROBE_CAP_S)
 
-    async def _set_state(self, connector: str, state: Literal["ok", "paused"], reason: str | None) -> None:
+    async def _set_state(
+        self, connector: str, state: Literal["ok", "paused"], reason: str | None, *, only_from: str | None = None
+    ) -> bool:
         now = self._clock.time()
 
-        def keep(unit: Unit) -> None:
+        def keep(unit: Unit) -> bool:
             held = unit.connector_state(connector)
+            if only_from is not None and held.state != only_from:
+                return False  # an operator has said something else meanwhile
             unit.save_connector_state(msgspec.structs.replace(held, state=state, reason=reason, since=now))
+            return True
 
-        await self._store.run(keep)
+        return await self._store.run(keep)
 
 
 async def _takes_credentials(connection: Connection) -> bool:

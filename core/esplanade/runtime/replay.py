@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import msgspec
@@ -19,11 +20,20 @@ class Progress(Struct, kw_only=True):
 
     after: int = 0
     replayed: int = 0
+    journalled: int = 0
+    """How many of them are events that were put into the journal again."""
     finished: dict[tuple[str, int | None, str, str], int] = field(default_factory=dict)
     """The last finished delivery of each state, by lane, person, kind and subject: those before it said the same or less."""
 
 
-async def replay(store: Store, wanted: DeliveryFilter, *, force: bool, now: float) -> int:
+async def replay(
+    store: Store,
+    wanted: DeliveryFilter,
+    *,
+    force: bool,
+    now: float,
+    on_journalled: Callable[[int], None] = lambda _entries: None,
+) -> int:
     """Make what matches due again; how much.
 
     ``force``, with ids, also repeats triggers that were delivered or whose outcome is unknown. Of a person's finished state
@@ -32,8 +42,11 @@ async def replay(store: Store, wanted: DeliveryFilter, *, force: bool, now: floa
     force = force and wanted.ids is not None
     progress = Progress()
     last = await store.read(lambda reader: reader.last_delivery())
-    while await store.run(partial(_go_through, wanted=wanted, progress=progress, last=last, force=force, now=now)):
-        pass
+    more = True
+    while more:
+        before = progress.journalled
+        more = await store.run(partial(_go_through, wanted=wanted, progress=progress, last=last, force=force, now=now))
+        on_journalled(progress.journalled - before)
     finished = sorted(progress.finished.values())
     for start in range(0, len(finished), SLICE):
         await store.run(partial(_repeat, finished=finished[start : start + SLICE], now=now))
@@ -50,8 +63,9 @@ def _go_through(unit: Unit, wanted: DeliveryFilter, progress: Progress, last: in
         if delivery.state == "done" and delivery.kind in {"profile", "consent"}:
             progress.finished[delivery.lane, delivery.person, delivery.kind, delivery.subject] = delivery.id
         elif _may_replay(delivery, force=force):
-            _again(unit, delivery, now)
+            _again(unit, delivery, now, force=force)
             again += 1
+            progress.journalled += delivery.kind == "fold"
     progress.replayed += again
     if page:
         progress.after = page[-1].id
@@ -62,7 +76,7 @@ def _repeat(unit: Unit, finished: list[int], now: float) -> None:
     for number in finished:
         delivery = unit.delivery(number)
         if delivery is not None and delivery.state == "done":
-            _again(unit, delivery, now)
+            _again(unit, delivery, now, force=False)
 
 
 def _may_replay(delivery: Delivery, *, force: bool) -> bool:
@@ -72,13 +86,18 @@ def _may_replay(delivery: Delivery, *, force: bool) -> bool:
         case "pending":
             return True
         case "dead" | "parked":
-            unknown = delivery.kind == "trigger" and delivery.reason == "outcome-unknown"
-            return force or not unknown
+            unknown = delivery.reason == "outcome-unknown" or delivery.unsure
+            return force or not (delivery.kind == "trigger" and unknown)
         case "done":
             return force
 
 
-def _again(unit: Unit, delivery: Delivery, now: float) -> None:
+def _again(unit: Unit, delivery: Delivery, now: float, *, force: bool) -> None:
+    """Make one due again. A trigger that waits is brought forward, and stays what it is unless that is forced."""
+    if delivery.kind == "trigger" and delivery.state == "pending" and not force:
+        delivery.due_at = now
+        unit.save_delivery(delivery)
+        return
     if delivery.kind == "fold":
         unit.append([msgspec.msgpack.decode(delivery.payload, type=Entry)])
         delivery.state, delivery.outcome = "done", "delivered"

@@ -45,6 +45,8 @@ class Tasks:
                     await result
             except EsplanadeError as problem:
                 self._log.error("housekeeping_failed", error=str(problem))
+            except Exception as problem:  # noqa: BLE001 - what is done from time to time is done the next time
+                self._log.error("housekeeping_failed", error=type(problem).__name__)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)

@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from esplanade.config.model import Retry
-from esplanade.delivery.verdict import Done, Park, Pause, Reject, RetryAt, Wait, judge, words
+from esplanade.delivery.verdict import Done, Park, Pause, Reject, RetryAt, Wait, exchange_of, judge, words
 from esplanade.errors import (
     AuthenticationError,
     DeliveryError,
@@ -16,8 +16,9 @@ from esplanade.errors import (
     PluginError,
     RateLimited,
     TemporaryError,
+    UnreadableAnswer,
 )
-from esplanade.model import Outcome
+from esplanade.model import Exchange, Outcome
 from esplanade.records import Delivery
 from esplanade.values import Duration
 
@@ -86,6 +87,51 @@ class TestWhateverTheKindAndTheRepeatClass:
         assert found == Reject(reason="gave-up", error="TemporaryError: down")
 
 
+class TestAVendorThatHasActedAndGivesAnAnswerThatCannotBeRead:
+    error = UnreadableAnswer("the vendor answered 200 with a body that is not JSON")
+
+    @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "trigger"])
+    @pytest.mark.parametrize("repeat", REPEATS)
+    def test_state_is_a_dead_letter_for_the_same_answer_would_come_again(self, kind, repeat):
+        assert verdict(self.error, kind, repeat) == Reject(reason="rejected", error=f"UnreadableAnswer: {self.error}")
+
+    @pytest.mark.parametrize("repeat", ["safe", "never"])
+    def test_a_trigger_is_left_to_a_person_and_never_repeated(self, repeat):
+        found = verdict(self.error, "trigger", repeat)
+        assert found == Park(reason="outcome-unknown", error=f"UnreadableAnswer: {self.error}")
+
+    def test_a_trigger_of_which_the_vendor_can_be_asked_is_looked_up(self):
+        found = verdict(self.error, "trigger", "check")
+        assert isinstance(found, RetryAt)
+        assert found.unknown
+
+
+def test_how_a_trigger_that_must_not_be_repeated_ended_stays_in_doubt_however_long_it_was_tried():
+    found = verdict(OutcomeUnknown("cut"), "trigger", "never", attempts=100, age=300 * DAY)
+    assert isinstance(found, Park)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("repeat", REPEATS)
+@pytest.mark.parametrize(
+    "error", [AuthenticationError("401"), EndpointGone("410"), PermanentError("no"), EgressRefused("private")]
+)
+def test_what_an_answer_means_does_not_depend_on_how_often_it_came(kind, repeat, error):
+    assert verdict(error, kind, repeat, attempts=100, age=300 * DAY) == verdict(error, kind, repeat)
+
+
+@pytest.mark.parametrize("wish", [10**12, 10**400, 1e300, DAY + 1], ids=["long", "no float", "absurd", "a bit"])
+@pytest.mark.parametrize("error", [TemporaryError, RateLimited, OutcomeUnknown])
+def test_however_long_a_vendor_wants_to_be_left_alone_it_is_for_a_day(error, wish):
+    assert verdict(error("later", retry_after=wish)).at == NOW + DAY
+
+
+@pytest.mark.parametrize("error", [TemporaryError, RateLimited, OutcomeUnknown])
+@pytest.mark.parametrize("wish", [0, 0.0, -(10**400), float("-inf")], ids=["0", "0.0", "no float", "-inf"])
+def test_a_wait_of_nothing_or_less_is_none(error, wish):
+    assert verdict(error("later", retry_after=wish)).at == NOW
+
+
 @pytest.mark.parametrize("error", [TemporaryError, RateLimited, OutcomeUnknown])
 def test_the_wait_that_a_vendor_asks_for_is_kept_up_to_a_day(error):
     assert verdict(error("later", retry_after=120)).at == NOW + 120
@@ -120,6 +166,41 @@ def test_the_hubs_own_schedule_grows_with_the_attempts():
         for seed in range(200)
     ]
     assert 1000 < max(waits) <= 3600
+
+
+class TestTheExchangeOfWhichAnErrorTells:
+    made = Exchange(method="POST", path="/contacts", status=422, took_s=0.25, sent='{"email":"text"}', answered="no")
+
+    def raised(self):
+        problem = PermanentError("no")
+        problem.exchange = self.made
+        return problem
+
+    def test_it_is_that_of_the_error_itself(self):
+        assert exchange_of(self.raised()) == self.made
+
+    @pytest.mark.parametrize("result", [Outcome(), PermanentError("no"), KeyError("x")])
+    def test_without_one_there_is_none(self, result):
+        assert exchange_of(result) is None
+
+    @pytest.mark.parametrize("link", ["__cause__", "__context__"])
+    @pytest.mark.parametrize("error", [KeyError, TemporaryError])
+    def test_an_error_that_was_made_of_another_tells_of_that_ones(self, error, link):
+        problem = error("mine")
+        setattr(problem, link, RuntimeError("in between"))
+        setattr(getattr(problem, link), link, self.raised())
+        assert exchange_of(problem) == self.made
+
+    def test_a_chain_of_errors_without_an_end_is_left_after_a_few(self):
+        first, second = KeyError("a"), KeyError("b")
+        first.__cause__, second.__cause__ = second, first
+        assert exchange_of(first) is None
+
+    @pytest.mark.parametrize("made_up", ["a text", object(), {"method": 1}, Outcome(reason="x" * 100_000)])
+    def test_what_is_none_is_not_kept(self, made_up):
+        problem = PermanentError("no")
+        problem.exchange = made_up
+        assert exchange_of(problem) is None
 
 
 def test_a_plugins_own_exception_is_told_by_its_type_alone():

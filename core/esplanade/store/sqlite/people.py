@@ -155,7 +155,8 @@ class PeopleWrites(PeopleReads):
             self._write_remotes()
             found = {(row[0], row[1]): row[2] for row in self._together(OWNERS, unknown)}
             for contact in unknown:
-                self._owners.learn(contact, found[contact])
+                if contact in found:  # SQLite's JSON cuts a text at a NUL: such a one is asked about by itself
+                    self._owners.learn(contact, found[contact])
             known += found.values()
         return [person for person in known if person is not None]
 
@@ -264,7 +265,9 @@ class PeopleWrites(PeopleReads):
             ADD_PENDING.write(self.db, [key for key, waits in pending.items() if waits])
 
     def _write_remotes(self) -> None:
-        SAVE_REMOTES.write(self.db, [row for row in self._remotes.take().values() if row is not None])
+        rows = [row for row in self._remotes.take().values() if row is not None]
+        SAVE_REMOTES.write(self.db, rows)
+        self._newborn.difference_update(row[1] for row in rows)  # of them the file knows something by now
 
     def _unknown_remotes(self, person: int, connectors: list[str]) -> list[tuple[int, str]]:
         if person in self._newborn:

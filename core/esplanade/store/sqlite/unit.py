@@ -117,6 +117,8 @@ class SqliteUnit(
 
     def begin_erasure(self, person: int, given: Iterable[str], at: float) -> Erasure:
         self.write()
+        for lane in self.open_deliveries(person):
+            self.shuffled(lane)  # what is claimed for them is not sent any more
         return super().begin_erasure(person, given, at)
 
     def erase(self, erasure: Erasure, traces: Traces) -> tuple[Erasure, int]:

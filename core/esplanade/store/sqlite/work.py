@@ -152,7 +152,8 @@ class DeliveryWrites(DeliveryReads):
         return super().open_deliveries(person)
 
     def attempts(self, delivery: int) -> list[Attempt]:
-        self.write_work()
+        self._write_rows()
+        self._write_attempts()
         return super().attempts(delivery)
 
     # Changes.
@@ -171,6 +172,8 @@ class DeliveryWrites(DeliveryReads):
                 if delivery.urgency == 0:
                     raised.due_at = delivery.due_at
                 self._put(raised)
+                if raised.urgency == 0 and raised.state == "in_flight":
+                    self._show(raised)  # what was claimed of it says what it said before
                 return raised.id
         if delivery.urgency > 0:
             delivery.due_at = max([delivery.due_at, *(other.due_at for other in waiting)])

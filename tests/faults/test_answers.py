@@ -12,7 +12,7 @@ from esplanade.records import DeliveryFilter
 
 LONG = os.environ.get("ESPLANADE_PROFILE") == "long"
 PEOPLE, EVENTS = 200, 50
-FEW = PEOPLE if LONG else 40
+FEW = PEOPLE if LONG else 20
 SEEDS = range(1, 6) if LONG else [1]
 FLAVOURS = {
     "triggers that are never repeated": {"repeat": "never"},

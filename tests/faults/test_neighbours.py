@@ -62,14 +62,19 @@ class TestAVendorThatHangs:
             await folded(hub)
             ill.heal()
             await all_done(hub)
-            acted = ill.account.acted()
-            assert {line.email for line in acted[CALLS : CALLS + len(late)]} == {said.email for said in late}
+            assert overtaken_by(ill, late, first=CALLS) < CALLS
 
 
 def told(account, said):
     """Whether a vendor holds what was said of a purpose."""
     found = account.held(said.email).consents.get(said.purpose)
     return found is not None and found.state == said.state
+
+
+def overtaken_by(vendor, late, *, first):
+    """How many others a vendor acted on before the last of these, after the first so many; they may have left beside it."""
+    acted = [line.email for line in vendor.account.acted()[first:]]
+    return max(acted.index(said.email) for said in late) + 1 - len(late)
 
 
 async def rows(hub):
@@ -166,8 +171,7 @@ class TestAFloodOf429s:
             vendor.heal()
             await moved(hub, clock, LONG_S)
             await all_done(hub)
-            first = vendor.account.acted()[: len(late)]
-            assert {line.email for line in first} == {said.email for said in late}
+            assert overtaken_by(vendor, late, first=0) < CALLS
 
     async def test_the_one_beside_it_gets_everything_meanwhile(self, place, clock):
         async with running_vendor() as ill, running_vendor() as well:

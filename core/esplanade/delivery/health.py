@@ -92,7 +92,7 @@ class Health:
 
     def _wait(self, until: float | None, now: float) -> None:
         """Start nothing before the time that the vendor names; where it names none, wait longer each time in a row."""
-        if until is None:
+        if until is None or until <= now:  # a moment that has passed says nothing either
             if now < self._waits_until:
                 return  # calls that were under way together were refused together
             self._waits += 1

@@ -127,6 +127,7 @@ class Hub:
             for connector in self.config.connectors.values():
                 await self._connect(connector)
             self._set_world()
+            await self._fold.caught_up()  # nothing leaves that says less than what was accepted before
             for connection in self.connections.values():
                 connection.start()
             self._catch_up.begin(self.connections)

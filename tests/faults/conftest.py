@@ -113,9 +113,6 @@ KNOWN_GAPS = {
     "test_an_opt_out_reaches_a_vendor_of_which_the_hub_forgot_that_it_was_told_of_the_person": (
         "a vendor that was told of a person in the moment of a power cut counts as one that never was"
     ),
-    "test_a_membership_that_was_said_while_a_profile_was_under_way_is_taken_back_even_if_its_call_was_cut_off": (
-        "a membership counts as never given until its call was acknowledged"
-    ),
     "test_a_refusal_whose_words_drip_without_end_is_one_once_its_time_is_over": (
         "two time limits, the session's and the lane's, end such a call at the same moment"
     ),

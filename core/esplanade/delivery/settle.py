@@ -279,7 +279,7 @@ def _perhaps_joined(remote: Remote) -> list[str]:
     return [
         key.removeprefix("audience:")
         for key, sent in remote.sent.items()
-        if key.startswith("audience:") and sent[-1].value is True and sent[-1].at > remote.acked_at
+        if key.startswith("audience:") and sent[-1].value is True and sent[-1].at >= remote.acked_at
     ]
 
 

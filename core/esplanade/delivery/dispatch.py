@@ -16,7 +16,7 @@ _outcome = msgspec.msgpack.Decoder(Outcome).decode
 
 Hook: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
 Result: TypeAlias = Outcome | Exception
-PLAIN = Outcome()
+SENT = Outcome()
 
 _KINDS = ("profile", "consent", "trigger")
 
@@ -48,8 +48,10 @@ class Dispatch:
             kind: min(batch_items, triggers_at_once) if kind == "trigger" else batch_items for kind in _KINDS
         }
 
-    def at_once(self, kind: str) -> int:
-        """How many events of a kind one call may carry."""
+    def at_once(self, kind: str, *, unsure: bool = False) -> int:
+        """How many events of a kind one call may carry; ``unsure``: of those that may have been sent already."""
+        if unsure and kind == "trigger" and self._was_sent is not None:
+            return 1  # its look-up must end within the time of one call, too
         return min(self._at_once[kind], self._narrow.get(kind, self._at_once[kind])) if kind in self._batch else 1
 
     async def call(self, kind: str, events: Sequence[Any]) -> list[Result]:
@@ -76,7 +78,7 @@ class Dispatch:
             return problem
         except SystemExit:  # asyncio would let it end the hub
             return PluginError("the plugin raised SystemExit")
-        return PLAIN if sent else None
+        return SENT if sent else None
 
     async def _one(self, hook: Hook, kind: str, event: Any) -> Result:
         try:
@@ -122,8 +124,6 @@ def _sound_or_error(result: object, kind: str) -> Result:
 
 def _sound(result: object, kind: str) -> Outcome:
     """An Outcome that can be written into the base and read again. Raises PluginError."""
-    if result is PLAIN:
-        return PLAIN
     if not isinstance(result, Outcome):
         raise PluginError(f"on_{kind} must return an Outcome, not {type(result).__name__}")
     try:

@@ -297,7 +297,7 @@ class Lane:
     def _begin(self, works: Sequence[Work], *, more: bool) -> None:
         """Start what may start; come again at once where there is more for which there is room."""
         now = self._clock.time()
-        self._calls.add(works, more=more)
+        self._calls.add(works, more=more and self._health.is_sound(now))  # a probe does not wait to be filled
         gone = {one.key for one in works if one.delivery.urgency > OPT_OUT and one.key in self._opted_out}
         if gone:
             self._calls.withdraw(gone)  # it was said while the claim was on its way

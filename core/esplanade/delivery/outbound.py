@@ -117,7 +117,7 @@ class OutboundDesk:
             if not any(each.state == "in_flight" for each in unit.waiting(self.lane, person)):
                 unit.remind(self.lane, person)  # else the end of that call, under another number, does
         visit.alerts, visit.uncalled = self._alerts, self._uncalled
-        visit.barrier = any(one.delivery.kind == "trigger" for one in visit.work)
+        visit.barrier = any(one.delivery.kind == "trigger" or _send(one).joined for one in visit.work)
         return visit
 
     def _settle_all(self, unit: Unit, finished: Sequence[Finished], now: float) -> set[int]:
@@ -209,6 +209,9 @@ class OutboundDesk:
         world = self._world()
         traits = world.trait(self.lane)
         remote = unit.remote(person.id, self.lane)
+        if delivery.first_at <= self._doubtful_before:  # the power may have taken what an earlier process knew
+            remote = remote or Remote(person=person.id, connector=self.lane)
+            remote.unknown = True
         if remote is not None:
             move_on(unit, person, remote, self.connector, traits, chain_of(delivery, now))
         former = former_ref(delivery)
@@ -227,8 +230,6 @@ class OutboundDesk:
                 unit.enqueue_state(work(self.lane, "profile", person, "", LIVE, chain_of(delivery, now)))
             decided = plan_retirement(delivery, person, contact, self.connector, address_change=traits.address_change)
         else:
-            if remote is not None and delivery.first_at <= self._doubtful_before:
-                remote.unknown = True  # the power may have taken what an earlier process knew
             decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)
             staying, runs = self._staying(unit, delivery, remote, decided, now)
             if staying:
@@ -313,20 +314,14 @@ class OutboundDesk:
         return Free(items, size)
 
     async def do(self, call: Sequence[Work]) -> list[Answer]:
-        kind = call[0].delivery.kind
-        known: dict[int, Result] = {}
-        lost = set[int]()
-        if kind == "trigger" and self._repeat == "check":
-            for one in call:
-                found = await self._dispatch.look_up(_send(one).event) if one.delivery.unsure else None
-                if found is not None:
-                    known[one.delivery.id] = found
-                if isinstance(found, OutcomeUnknown | PermanentError):  # no word on whether it was sent
-                    lost.add(one.delivery.id)
-        rest = [one for one in call if one.delivery.id not in known]
-        results = await self._dispatch.call(kind, [_send(one).event for one in rest]) if rest else []
-        known.update({one.delivery.id: result for one, result in zip(rest, results, strict=True)})
-        return [self._answer(known[one.delivery.id], one.delivery, lost=one.delivery.id in lost) for one in call]
+        first = call[0].delivery
+        if first.kind == "trigger" and first.unsure and self._repeat == "check":  # it is alone in its call
+            found = await self._dispatch.look_up(_send(call[0]).event)
+            if found is not None:
+                no_word = isinstance(found, OutcomeUnknown | PermanentError)
+                return [self._answer(found, first, lost=no_word)]
+        results = await self._dispatch.call(first.kind, [_send(one).event for one in call])
+        return [self._answer(result, one.delivery) for one, result in zip(call, results, strict=True)]
 
     def overdue(self, call: Sequence[Work]) -> list[Answer]:
         late = OutcomeUnknown(f"no answer from the plugin within {self.connector.timeout:g} s")

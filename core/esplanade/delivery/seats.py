@@ -69,7 +69,7 @@ class Seats:
 
     def take(self, delivery: Delivery, event: Any) -> Seat | None:
         """A seat for this event; None: there is none."""
-        at_once = self._dispatch.at_once(delivery.kind)
+        at_once = self._dispatch.at_once(delivery.kind, unsure=delivery.unsure)
         if at_once == 1:
             return Seat(self._begin(), 0) if self._may_open(delivery) else None
         weight, group = len(_bytes_of(event)), group_of(delivery)

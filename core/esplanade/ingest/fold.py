@@ -28,8 +28,6 @@ class Step(Struct, kw_only=True):
     folded: int = 0
     alerts: dict[str, str] = field(default_factory=dict)
     failed: list[str] = field(default_factory=list)
-    more: bool = False
-    """Whether it stopped before the end of the journal."""
 
 
 class Fold:
@@ -52,7 +50,7 @@ class Fold:
         self._log = log
         self._alert = alert
         self._slice = SMALLEST
-        self._at_end = asyncio.Event()
+        self._moved = asyncio.Event()
 
     def start(self) -> None:
         """Fold what there is, and from now on whatever is accepted. A store that fails is asked again; nothing is skipped."""
@@ -60,11 +58,12 @@ class Fold:
 
     async def caught_up(self) -> None:
         """Return once everything accepted before this call is folded."""
+        end = await self._store.run(lambda unit: unit.journal_end(), durable=False)
         while True:
-            self._at_end.clear()
-            if not await self._store.run(lambda unit: unit.is_behind(), durable=False):
+            self._moved.clear()
+            if not await self._store.run(lambda unit: unit.is_behind(end), durable=False):
                 return
-            await self._at_end.wait()
+            await self._moved.wait()
 
     # On the writer.
 
@@ -80,7 +79,6 @@ class Fold:
         if not step.folded:
             return None
         unit.move_cursor(entries[step.folded - 1][0])
-        step.more = unit.is_behind()
         self._learn(step.folded, len(entries), time.monotonic() - began)
         return step
 
@@ -105,5 +103,4 @@ class Fold:
         self._intake.folded(step.folded)
         for key, message in step.alerts.items():
             self._alert(key, message)
-        if not step.more:
-            self._at_end.set()
+        self._moved.set()

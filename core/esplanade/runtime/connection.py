@@ -36,6 +36,8 @@ from esplanade.testing.twin import Furnishing, Twin
 
 R = TypeVar("R")
 
+GRACE_S = 0.5
+"""So much longer than one request a hook may take: who ends it first shall be the session, which knows what became of it."""
 OUTBOUND_HOOKS = tuple(f"on_{kind}{form}" for kind in ("profile", "consent", "trigger") for form in ("", "_batch"))
 
 
@@ -185,7 +187,7 @@ class Connection:
                     log=log,
                     pacer=pacer,
                     concurrency=concurrency,
-                    timeout_s=self.config.timeout,
+                    timeout_s=self.config.timeout + GRACE_S,
                     health=kind(
                         Breaker(self.config.breaker),
                         lane=desk.lane,

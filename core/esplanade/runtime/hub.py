@@ -118,7 +118,6 @@ class Hub:
         self._doubtful_before = await self.store.run(partial(opened, now=self.clock.time()))
         self._secret = await load_secret(self.config, self.store)
         await self._catch_up.mark(self.config)
-        self._fold.start()
         self._tasks.spawn(self._erasing.resume())
         self._delivers = deliver
         if listen:
@@ -127,6 +126,8 @@ class Hub:
             for connector in self.config.connectors.values():
                 await self._connect(connector)
             self._set_world()
+        self._fold.start()  # it knows what the connectors take
+        if deliver:
             await self._fold.caught_up()  # nothing leaves that says less than what was accepted before
             for connection in self.connections.values():
                 connection.start()

@@ -169,8 +169,12 @@ class Unit(Reader, Protocol):
 
     # journal
     def append(self, entries: Sequence[Entry]) -> None: ...
-    def is_behind(self) -> bool:
-        """Whether the journal holds more than is folded."""
+    def journal_end(self) -> tuple[int, int]:
+        """The cursor position at which all is folded that was accepted until now."""
+        ...
+
+    def is_behind(self, end: tuple[int, int] | None = None) -> bool:
+        """Whether the journal, up to ``end`` or all of it, holds more than is folded."""
         ...
 
     def next_entries(self, limit: int) -> Iterator[tuple[tuple[int, int], Entry]]:

@@ -256,7 +256,7 @@ async def test_a_silent_token_endpoint_is_temporary_even_for_a_post(tokens, vend
 
 async def test_a_silent_token_endpoint_after_a_401_is_temporary_because_a_401_was_not_acted_on(tokens, vendor, opened):
     auth = OAuth2ClientCredentials(token_url=f"{vendor.origin}/token", client_id="c", client_secret="hush")
-    http = opened(vendor.origin, auth=auth, timeout_s=0.2)
+    http = opened(vendor.origin, auth=auth, timeout_s=1.0)
     await http.post("/x", json=1)
     tokens.good.clear()
     tokens.gate = asyncio.Event()

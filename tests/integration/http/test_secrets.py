@@ -44,7 +44,7 @@ async def http(request, vendor, opened):
             token_url=f"{vendor.origin}/token", client_id="refused", client_secret="s/canary+1"
         ),
     }[request.param]
-    return opened(vendor.origin, auth=auth, headers={"X-Api-Key": "fixed-canary"}, timeout_s=0.5)
+    return opened(vendor.origin, auth=auth, headers={"X-Api-Key": "fixed-canary"})
 
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 403, 404, 410, 422, 429, 500, 503])

@@ -134,7 +134,7 @@ async def test_one_that_hangs_is_cancelled_and_the_next_is_read(reading, clock):
     async with asyncio.timeout(5):
         await crm.plugin.reading.wait()
     crm.plugin.inbound.clear()
-    await clock.advance(10.3)
+    await clock.advance(10.8)
     await settled(hub)
     assert (await state(hub)).last_error == "TemporaryError: the webhook was not read within 10 s"
     await moved(hub, clock, 2)

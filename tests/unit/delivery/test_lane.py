@@ -57,6 +57,9 @@ class Vendor:
         self.acts = None
         self._called = asyncio.Condition()
 
+    async def batch(self, events, ctx):
+        return await asyncio.gather(*(self(event, ctx) for event in events), return_exceptions=True)
+
     async def __call__(self, event, ctx):
         name, kind = event.email.partition("@")[0], type(event).__name__.removesuffix("Event").lower()
         assert name not in self.running, "called twice at the same time"
@@ -122,7 +125,7 @@ class Flawed(Settlement):
 class Station:
     """A lane and all that it needs."""
 
-    def __init__(self, store, clock, *, concurrency=2, repeat="safe", failures=1_000, **pace):
+    def __init__(self, store, clock, *, concurrency=2, repeat="safe", failures=1_000, at_once=1, **pace):
         self.clock, self.log, self.vendor, self.alerts = clock, Log(), Vendor(), []
         self.between, self.store, self.pauses = Between(store), store, []
         self.connector = ConnectorConfig(
@@ -137,13 +140,14 @@ class Station:
             retry=Retry(base=Duration(1), cap=Duration(1)),
         )
         world = World(hub=Hub(), connectors={"crm": self.connector})
+        form, hook = ("", self.vendor) if at_once == 1 else ("_batch", self.vendor.batch)
         dispatch = Dispatch(
-            {f"on_{kind}": self.vendor for kind in ("profile", "consent", "trigger")},
+            {f"on_{kind}{form}": hook for kind in ("profile", "consent", "trigger")},
             None,
             was_sent=None,
-            batch_items=1,
-            batch_bytes=1,
-            triggers_at_once=1,
+            batch_items=at_once,
+            batch_bytes=100_000,
+            triggers_at_once=at_once,
         )
         self.desk = OutboundDesk(
             self.connector, dispatch, world=lambda: world, clock=clock, repeat=repeat, rng=Random(0)
@@ -238,6 +242,13 @@ class Station:
             return found
 
         return await self.store.run(work)
+
+    async def grants(self, *names):
+        def work(unit):
+            for name in names:
+                unit.enqueue_state(self._delivery(unit, name, "consent", LIVE, subject="newsletter"))
+
+        await self.store.run(work)
 
     async def opts_out(self, name):
         def work(unit):
@@ -531,6 +542,22 @@ async def test_a_vendor_that_is_ill_is_tried_by_one_call_and_then_gets_all(stati
     await here.passes(1)
     assert {state for *_, state in await here.states()} == {"done"}
     assert here.lane.health == "closed"
+
+
+async def test_a_vendor_that_is_ill_is_tried_by_a_call_that_does_not_wait_to_be_filled(station):
+    here = station(concurrency=1, failures=1, at_once=8)
+    for number in range(20):  # few grants, so that the first of what is left does not fill a call
+        await here.profiles(f"p{number}")
+        if number % 4 == 0:
+            await here.grants(f"c{number}")
+    here.vendor.answers = {f"p{number}": [TemporaryError("down")] for number in range(8)}
+    here.start()
+    await here.quiet_of_visits()
+    tried = len(here.vendor.calls)
+    assert (here.lane.health, tried <= 8) == ("open", True)
+    await here.passes(31)
+    assert here.lane.health == "closed"
+    assert {state for *_, state in await here.states()} == {"done"}
 
 
 # Pace.

@@ -35,14 +35,17 @@ async def test_what_takes_too_long_ends_by_a_timeout_and_is_no_longer_cancelled(
     began = now()
     with pytest.raises(TimeoutError):
         await wait_for_ever(Sweep(0.1))
-    assert 0.1 <= now() - began < 0.3
+    assert now() - began >= 0.1
     assert asyncio.current_task().cancelling() == 0
 
 
 async def test_what_ends_in_time_is_left_alone():
-    with Sweep(0.08).limit(now()):
-        await asyncio.sleep(0.03)
-    await asyncio.sleep(0.1)
+    sweep = Sweep(1.0)
+    with sweep.limit(now()):
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while sweep._timer is not None:  # until it has looked
+            await asyncio.sleep(0.01)
     assert asyncio.current_task().cancelling() == 0
 
 

@@ -94,11 +94,14 @@ class JournalWrites(JournalReads):
         row = (answered.source, answered.key, answered.digest, answered.status, answered.answer, at)
         self.db.execute(ADD_ANSWER, row)
 
-    def is_behind(self) -> bool:
-        """Whether the journal holds more than is folded."""
+    def journal_end(self) -> tuple[int, int]:
         if self._end is None:
             self._end = self.db.execute(END).fetchone() or (0, 0)
-        return self._where() < self._end
+        return self._end
+
+    def is_behind(self, end: tuple[int, int] | None = None) -> bool:
+        now = self.journal_end()  # an erasure may have shortened what was the end before
+        return self._where() < (now if end is None else min(end, now))
 
     def next_entries(self, limit: int) -> Iterator[tuple[tuple[int, int], Entry]]:
         segment, done = self._where()

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from esplanade.store.locate import open_store
-from esplanade.store.sqlite.store import BUDGET_S
+from esplanade.store.sqlite.writer import BUDGET_S
 
 
 class Sqlite:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from contextlib import closing
 
 import pytest
@@ -12,7 +13,9 @@ from esplanade.errors import StorageFull, StoreError, StoreLocked
 from esplanade.records import Entry, Note
 from esplanade.store import migrate
 from esplanade.store.locate import holder, open_store, reading, sqlite_path
+from esplanade.store.sqlite import writer
 from esplanade.store.sqlite.store import SqliteStore
+from esplanade.store.sqlite.writer import Writer
 
 
 def entry(name, size=1):
@@ -188,6 +191,96 @@ async def test_a_durable_unit_takes_what_was_spared_to_the_disk_though_it_change
     barrier = written()
     await store.run(lambda unit: None)
     assert before < barrier == written()
+
+
+async def test_a_unit_that_must_last_is_on_disk_before_it_is_told_and_those_beside_it_do_not_wait(store, busy):
+    def written():
+        return store.path.with_name("esplanade.db-wal").stat().st_size
+
+    told = []
+
+    async def ask(name, work):
+        await store.run(work, durable=False)
+        told.append((name, written()))
+
+    before = written()
+    async with busy(store):
+        asked = [ask("lasts", lambda unit: unit.make_durable()), ask("does not", lambda unit: unit.set_meta("k", "v"))]
+        running = [asyncio.create_task(each) for each in asked]
+        await asyncio.sleep(0)
+    await asyncio.gather(*running)
+    assert [name for name, _ in told] == ["does not", "lasts"]
+    assert before < told[-1][1]
+    assert await store.run(lambda unit: unit.db.execute("PRAGMA synchronous").fetchone()[0], durable=False) == 1
+    assert store._writer._behind
+
+
+async def test_a_unit_that_must_last_and_is_undone_is_told_at_once(store):
+    def fails(unit):
+        unit.make_durable()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await store.run(fails, durable=False)
+    assert store._writer._owed == []
+
+
+@pytest.mark.parametrize("way", ["by itself", "by a request"])
+async def test_a_unit_that_must_last_is_told_once_it_reaches_the_disk_however_often_that_fails(store, monkeypatch, way):
+    failing, tried = True, threading.Event()
+
+    def begin(self, *, durable, real=Writer._begin):
+        if durable and failing:
+            tried.set()
+            raise sqlite3.OperationalError("no room for it")
+        real(self, durable=durable)
+
+    monkeypatch.setattr(Writer, "_begin", begin)
+    monkeypatch.setattr(writer, "SYNC_RETRY_S", 0.01 if way == "by itself" else 60.0)
+    lasting = asyncio.create_task(store.run(lambda unit: unit.make_durable(), durable=False))
+    assert await asyncio.to_thread(tried.wait, 10)
+    assert await store.run(lambda unit: unit.set_meta("k", "v"), durable=False) is None
+    assert not lasting.done()
+    failing = False
+    if way == "by a request":
+        await store.accept([entry("e-1")])
+    async with asyncio.timeout(10):
+        await lasting
+
+
+async def test_what_others_make_of_a_commit_keeps_nobody_waiting(store):
+    def heed(_):
+        raise ZeroDivisionError
+
+    raised = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: raised.append(type(context["exception"])))
+    store.on_commit = heed
+    async with asyncio.timeout(10):
+        await store.accept([entry("e-1")])
+        await store.run(lambda unit: unit.set_meta("k", "v"))
+    assert raised == [ZeroDivisionError] * 2
+
+
+async def test_a_writer_that_cannot_even_undo_tells_everybody_and_takes_nothing_more(tmp_path, busy):
+    store = await SqliteStore.open(tmp_path / "esplanade.db")
+    async with busy(store):
+        waiting = [
+            asyncio.create_task(store._outside(lambda db: db.close())),
+            asyncio.create_task(store.accept([entry("e-1")])),
+            asyncio.create_task(store.run(lambda unit: unit.set_meta("k", "v"))),
+            asyncio.create_task(store.run(lambda unit: unit.make_durable(), durable=False)),
+        ]
+        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        await asyncio.gather(*waiting, return_exceptions=True)
+        for work in (store.accept([entry("e-2")]), store.run(lambda unit: None)):
+            with pytest.raises(StoreError, match="can no longer be written, until the hub is restarted"):
+                await work
+    assert "can no longer be written" in str(store.failed)
+    await store.close()
+    again = await SqliteStore.open(tmp_path / "esplanade.db")
+    assert again.failed is None
+    await again.close()
 
 
 async def test_a_unit_that_cannot_even_begin_is_told(store):

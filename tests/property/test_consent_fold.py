@@ -18,7 +18,7 @@ from esplanade.ingest.shapes import ReportIn
 from esplanade.model import ConsentTarget, Outcome
 from esplanade.records import Entry
 from esplanade.store.sqlite.connection import open_writer
-from esplanade.store.sqlite.store import SqliteUnit
+from esplanade.store.sqlite.unit import SqliteUnit
 from esplanade.sync import consent, mapping
 from esplanade.testing.clock import FakeClock
 from tests import desks

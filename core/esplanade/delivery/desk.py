@@ -64,8 +64,6 @@ class Visit(Struct, kw_only=True):
     returned: list[tuple[int, Place]] = field(default_factory=list)
     """Those who were taken and for whom there was no room."""
     journalled: int = 0
-    barrier: bool = False
-    """The claims must be on disk before the first byte leaves: a power cut must not let this work be done twice."""
     alerts: dict[str, str] = field(default_factory=dict)
     """What a human must hear of, by the key that says which ones are the same."""
     uncalled: dict[tuple[str, Ended], int] = field(default_factory=dict)

@@ -207,8 +207,6 @@ class Lane:
         if not (finished or taken or pages):
             self._begin([], more=False)
             return
-        # a trigger's claim must reach the disk before its first byte leaves
-        durable = any(place.urgency <= TRIGGER for _, place in taken)
         ask = partial(
             self._ask,
             finished=finished,
@@ -220,18 +218,16 @@ class Lane:
         )
         try:
             try:
-                visit, read = await self._store.run(partial(ask, careful=False), durable=durable)
+                visit, read = await self._store.run(partial(ask, careful=False), durable=False)
             except StoreError:
                 raise
             except Exception as problem:  # noqa: BLE001 - a bug of the hub in one of them must not keep the others
                 self._log.error("lane_failed", lane=self.name, error=type(problem).__name__)
-                visit, read = await self._store.run(partial(ask, careful=True), durable=durable)
+                visit, read = await self._store.run(partial(ask, careful=True), durable=False)
         except BaseException:
             self._calls.finished[:0] = finished
             self._window.give_back(taken, now)
             raise
-        if visit.barrier and not durable:
-            await self._reach_the_disk()
         for page, places, later in read:
             self._window.loaded(page, [(self._desk.key(place), place) for place in places], later, now)
         if pages:
@@ -305,14 +301,6 @@ class Lane:
         self._calls.fill(now)
         if more and (self._calls.open_calls or any(self._calls.room(now))):
             self._woken.set()
-
-    async def _reach_the_disk(self) -> None:
-        while True:
-            try:
-                return await self._store.run(lambda _: None)
-            except StoreError as problem:
-                self._log.error("lane_store_failed", lane=self.name, error=str(problem))
-                await self._clock.sleep(STORE_RETRY_S)
 
     def _after(self, one: Finished, now: float) -> None:
         """The counts, the log and the pause that follow from a verdict once it is on disk."""

@@ -117,7 +117,8 @@ class OutboundDesk:
             if not any(each.state == "in_flight" for each in unit.waiting(self.lane, person)):
                 unit.remind(self.lane, person)  # else the end of that call, under another number, does
         visit.alerts, visit.uncalled = self._alerts, self._uncalled
-        visit.barrier = any(one.delivery.kind == "trigger" or _send(one).joined for one in visit.work)
+        if any(one.delivery.kind == "trigger" or _send(one).joined for one in visit.work):
+            unit.make_durable()  # a power cut must neither let a trigger go out twice nor hide a membership that was given
         return visit
 
     def _settle_all(self, unit: Unit, finished: Sequence[Finished], now: float) -> set[int]:

@@ -90,7 +90,7 @@ class Hub:
     @property
     def ready(self) -> bool:
         """Whether events are taken and delivered."""
-        return self._ready
+        return self._ready and self.store.failed is None
 
     # Starting and stopping.
 

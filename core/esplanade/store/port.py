@@ -11,6 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct, field
 
+from esplanade.errors import StoreError
 from esplanade.records import (
     Answered,
     Attempt,
@@ -165,6 +166,10 @@ class Unit(Reader, Protocol):
         The people are those given, and those with these addresses, CDP ids and contacts (connector, vendor's id); what
         the vendors of ``lanes`` hold of them, and what waits for them there, is read along with them.
         """
+        ...
+
+    def make_durable(self) -> None:
+        """Let whoever asked for this unit hear of it only once it is on disk; durable work need not say so."""
         ...
 
     # journal
@@ -325,8 +330,17 @@ class Unit(Reader, Protocol):
 class Store(Protocol):
     """A store that is open. ``accept`` and ``run`` return once their work is on disk."""
 
-    on_commit: Callable[[Committed], None]
-    """Called on the event loop after each commit, before whoever asked for it hears of it."""
+    @property
+    def on_commit(self) -> Callable[[Committed], None]:
+        """Called on the event loop after each commit, before whoever asked for it hears of it."""
+        ...
+
+    @on_commit.setter
+    def on_commit(self, heed: Callable[[Committed], None]) -> None: ...
+    @property
+    def failed(self) -> StoreError | None:
+        """Why nothing is written any more, where that is so: not even undoing worked. Whatever is asked then raises it."""
+        ...
 
     async def accept(self, entries: list[Entry], answered: Answered | None = None) -> None:
         """Append to the journal; requests in flight share one commit. Raises StorageFull, StoreError."""
@@ -335,8 +349,8 @@ class Store(Protocol):
     async def run(self, work: Callable[[Unit], R], *, durable: bool = True) -> R:
         """Do a unit of work on the writer, under its own savepoint; what it raises undoes it alone.
 
-        Work that is not ``durable`` returns before it is on disk: it outlives this process, and a power cut may undo it with
-        all that came after it. Only for what is repeated in that case without harm.
+        Work that is not ``durable``, and does not say ``make_durable``, returns before it is on disk: it outlives this process,
+        and a power cut may undo it with all that came after it. Only for what is repeated in that case without harm.
         """
         ...
 

@@ -100,10 +100,17 @@ class Between:
         self.before = self.after = None
 
     async def run(self, work, *, durable=True):
+        number = len(self.durable)
         self.durable.append(durable)
+
+        def noted(unit):
+            result = work(unit)
+            self.durable[number] |= unit.must_last
+            return result
+
         if self.before is not None:
             await self.before()
-        result = await self.store.run(work, durable=durable)
+        result = await self.store.run(noted, durable=durable)
         if self.after is not None:
             await self.after()
         return result
@@ -419,34 +426,6 @@ class TestAStoreThatFails:
         await here.passes(60)
         assert here.to("bob") == ["profile"] * 2
         assert {state for *_, state in await here.states()} == {"done"}
-
-    async def test_a_trigger_waits_until_its_claim_has_reached_the_disk(self, station):
-        """It is claimed in the visit that settles the person's profile, which by itself would be spared the disk."""
-        here = station(concurrency=1)
-        gate = here.vendor.hold("ada")
-        await here.profiles("ada")
-        here.start()
-        await here.vendor.called(1)
-        await here.mails("ada")
-        await here.quiet_of_visits()
-        here.vendor.gates.clear()
-        began = len(here.between.durable)
-        failures = []
-
-        async def fail():
-            if here.between.durable[-1] and len(failures) < 2:
-                failures.append(list(here.vendor.calls))
-                raise StoreError("the disk is full")
-
-        here.between.before = fail
-        gate.set()
-        for _ in range(4):
-            await here.clock.advance(STORE_RETRY_S)
-            await here.store.run(lambda _: None)
-        await here.quiet()
-        assert here.between.durable[began:][:4] == [False, True, True, True]
-        assert failures == [[("ada", "profile")]] * 2
-        assert here.to("ada") == ["profile", "trigger"]
 
 
 # What must be on disk.

@@ -22,12 +22,22 @@ async def never_called(_events, _ctx):
     raise AssertionError
 
 
-def seats(room, *, batch_items=3, batch_bytes=1_000, triggers_at_once=3, batch=KINDS, single=(), open_calls=NONE_OPEN):
+def seats(
+    room,
+    *,
+    batch_items=3,
+    batch_bytes=1_000,
+    triggers_at_once=3,
+    batch=KINDS,
+    single=(),
+    open_calls=NONE_OPEN,
+    was_sent=None,
+):
     hooks = [f"on_{kind}_batch" for kind in batch] + [f"on_{kind}" for kind in single]
     dispatch = Dispatch(
         dict.fromkeys(hooks, never_called),
         None,
-        was_sent=None,
+        was_sent=was_sent,
         batch_items=batch_items,
         batch_bytes=batch_bytes,
         triggers_at_once=triggers_at_once,
@@ -188,3 +198,10 @@ def test_whatever_comes_no_call_is_too_full_too_heavy_or_mixed(works, room, batc
         assert len(call) <= batch_items
         if batch_items > 1 and len(call) > 1:
             assert sum(size for _, size in call) <= batch_bytes
+
+
+def test_a_trigger_that_may_have_been_sent_already_has_a_call_of_its_own_where_it_is_looked_up_first():
+    unsure = Delivery(id=1, lane="crm", kind="trigger", urgency=TRIGGER, unsure=True)
+    sure = work("trigger", TRIGGER)
+    assert take(seats(9, was_sent=never_called), sure, unsure, sure, unsure, sure) == [1, 2, 1, 3, 1]
+    assert take(seats(9), sure, unsure, sure) == [1, 1, 1]

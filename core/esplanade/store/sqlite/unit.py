@@ -47,6 +47,10 @@ class SqliteUnit(
         NoteWrites.__init__(self, db)
         DeliveryWrites.__init__(self, db)
         JournalWrites.__init__(self, db)
+        self.must_last = False
+
+    def make_durable(self) -> None:
+        self.must_last = True
 
     def write(self) -> None:
         """Write everything that is still to be written, but for the counts of notes."""

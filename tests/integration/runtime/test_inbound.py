@@ -10,6 +10,7 @@ from esplanade import Report
 from esplanade.errors import AuthenticationError, PermanentError, RateLimited, TemporaryError
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.records import DeliveryFilter
+from esplanade.store.sqlite.unit import SqliteUnit
 
 from .conftest import ONLY_PROFILES, SINGLE, deliveries, moved, person_of, profile, settled, state
 
@@ -257,14 +258,14 @@ class TestOverHttp:
 
 async def test_one_that_the_hub_cannot_settle_is_kept_and_the_others_are_read(reading, clock, monkeypatch):
     hub = await reading.start(clock=clock)
-    append = type(hub.store._unit).append
+    append = SqliteUnit.append
 
     def fail(unit, entries):
         if any(b"odd@example.com" in entry.body for entry in entries if entry.kind == "report"):
             raise LookupError("odd@example.com")
         append(unit, entries)
 
-    monkeypatch.setattr(type(hub.store._unit), "append", fail)
+    monkeypatch.setattr(SqliteUnit, "append", fail)
     await arrive(hub, "ada", "odd", "eve")
     await settled(hub)
     states = [(each.state, each.reason) for each in await webhooks(hub)]

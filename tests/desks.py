@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Sequence
 
 from esplanade.delivery.desk import Desk, Finished, Visit, Work
-from esplanade.records import URGENCIES, Place
+from esplanade.records import Place, Urgency
 from esplanade.store.port import Unit
 
 BEFORE_ALL = (-math.inf, 0)
@@ -16,7 +16,7 @@ MANY = 500
 def due(desk: Desk, unit: Unit, now: float, busy: Collection[int] = ()) -> list[tuple[int, Place]]:
     """Who is next, the most urgent first, each once."""
     found: dict[int, Place] = {}
-    for urgency in range(len(URGENCIES)):
+    for urgency in range(len(Urgency)):
         for place in unit.places(desk.lane, urgency, BEFORE_ALL, now, MANY):
             if desk.key(place) not in busy:
                 found.setdefault(desk.key(place), place)
@@ -25,12 +25,12 @@ def due(desk: Desk, unit: Unit, now: float, busy: Collection[int] = ()) -> list[
 
 def claim(desk: Desk, unit: Unit, calls: int, now: float, busy: Collection[int] = ()) -> list[Work]:
     """Put up to so many works in flight."""
-    return desk.visit(unit, [], due(desk, unit, now, busy), [calls] * len(URGENCIES), now, careful=False).work
+    return desk.visit(unit, [], due(desk, unit, now, busy), [calls] * len(Urgency), now, careful=False).work
 
 
 def settle(desk: Desk, unit: Unit, finished: Sequence[Finished], now: float) -> Visit:
     """Write down what came of calls."""
-    return desk.visit(unit, finished, [], [0] * len(URGENCIES), now, careful=False)
+    return desk.visit(unit, finished, [], [0] * len(Urgency), now, careful=False)
 
 
 async def call(desk: Desk, work: Work, now: float) -> Finished:
@@ -41,5 +41,5 @@ async def call(desk: Desk, work: Work, now: float) -> Finished:
 
 def next_due_at(desk: Desk, unit: Unit) -> float | None:
     """When the first that waits is due, or was."""
-    found = [unit.next_due_at(desk.lane, urgency, -math.inf) for urgency in range(len(URGENCIES))]
+    found = [unit.next_due_at(desk.lane, urgency, -math.inf) for urgency in range(len(Urgency))]
     return min((at for at in found if at is not None), default=None)

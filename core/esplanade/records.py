@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any, Literal, NamedTuple
 
 from msgspec import Struct, field
@@ -9,8 +10,20 @@ from msgspec import Struct, field
 from .model import Exchange, Held, State, Value
 from .reasons import PluginReason, Reason
 
-Urgency = Literal["opt-out", "trigger", "live", "backfill"]
-URGENCIES: tuple[Urgency, ...] = ("opt-out", "trigger", "live", "backfill")
+
+class Urgency(IntEnum):
+    """What a lane serves first: the lower the number, the more urgent."""
+
+    OPT_OUT = 0
+    TRIGGER = 1
+    LIVE = 2
+    BACKFILL = 3
+
+    @property
+    def word(self) -> str:
+        """As it appears outside."""
+        return self.name.lower().replace("_", "-")
+
 
 DeliveryKind = Literal["profile", "consent", "trigger", "webhook", "fetch", "fold"]
 """``webhook``: one that waits to be read; ``fetch``: a person to read again; ``fold``: a journal entry that could not be folded."""

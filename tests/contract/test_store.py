@@ -8,7 +8,6 @@ import pytest
 
 from esplanade.errors import StoreError, StoreLocked
 from esplanade.records import (
-    URGENCIES,
     Answered,
     Attempt,
     Clocked,
@@ -21,10 +20,11 @@ from esplanade.records import (
     Place,
     Remote,
     Standing,
+    Urgency,
 )
 
 NOW = 1_000.0
-OPT_OUT, TRIGGER, LIVE, BACKFILL = range(len(URGENCIES))
+OPT_OUT, TRIGGER, LIVE, BACKFILL = Urgency
 
 
 def entry(name, at=NOW, **more):
@@ -544,7 +544,7 @@ async def due(store, now=NOW, limit=100, lane="webpower"):
     """What a lane would read: the most urgent first, each urgency from its start."""
 
     def read(unit):
-        return [unit.places(lane, urgency, BEFORE_ALL, now, limit) for urgency in range(len(URGENCIES))]
+        return [unit.places(lane, urgency, BEFORE_ALL, now, limit) for urgency in range(len(Urgency))]
 
     return [place.delivery for page in await store.run(read) for place in page]
 

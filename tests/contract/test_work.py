@@ -7,10 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from esplanade.model import Exchange
-from esplanade.records import URGENCIES, Attempt, Delivery, DeliveryFilter, Note, Place, Remote
+from esplanade.records import Attempt, Delivery, DeliveryFilter, Note, Place, Remote, Urgency
 
 NOW = 1_000.0
-OPT_OUT, TRIGGER, LIVE, BACKFILL = range(len(URGENCIES))
+OPT_OUT, TRIGGER, LIVE, BACKFILL = Urgency
 BEFORE_ALL = (float("-inf"), 0)
 CRM, ESP = "crm", "esp"
 
@@ -318,7 +318,7 @@ async def test_places_that_were_told_lead_to_the_work_that_stands_there(store, p
 
     await store.run(work)
     last = {each.delivery: each for each in committed.places()}
-    for urgency in range(len(URGENCIES)):
+    for urgency in range(len(Urgency)):
         there = await store.run(lambda unit, urgency=urgency: unit.places(CRM, urgency, BEFORE_ALL, NOW + 99, 9))
         assert sorted(each for each in last.values() if each.urgency == urgency) == there
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from esplanade.clock import Clock
 from esplanade.context import Log
-from esplanade.records import URGENCIES
+from esplanade.records import Urgency
 
 from .desk import OPEN_CALL, Answer, Desk, Finished, Free, Group, Work
 from .health import Health
@@ -64,7 +64,7 @@ class Calls:
         self._timeout_s = timeout_s
         self._on_end = on_end
         self._running: set[_Call] = set()
-        self._waiting: list[deque[list[Work]]] = [deque() for _ in URGENCIES]
+        self._waiting: list[deque[list[Work]]] = [deque() for _ in Urgency]
         self._waits = 0
         self._filling: dict[Group, list[Work]] = {}
         """Calls that wait for more of their kind before they start."""

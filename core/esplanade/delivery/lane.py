@@ -12,7 +12,7 @@ from esplanade.clock import Clock
 from esplanade.context import Log
 from esplanade.errors import StoreError
 from esplanade.observe.metrics import Ended, Metrics
-from esplanade.records import URGENCIES, Place, connector_of
+from esplanade.records import Place, Urgency, connector_of
 from esplanade.store.port import Store, Unit
 
 from .calls import Calls
@@ -31,8 +31,7 @@ SMALLEST, LARGEST = 32, 512
 """How many works one visit settles and claims, when the writer has little or much time for them."""
 BUDGET_S = 0.008
 """How long a visit should keep the writer at most."""
-OPT_OUT, TRIGGER = 0, 1
-NO_ROOM = [0] * len(URGENCIES)
+NO_ROOM = [0] * len(Urgency)
 
 Taken = list[tuple[int, Place]]
 
@@ -119,7 +118,7 @@ class Lane:
             now, key_of = self._clock.time(), self._desk.key
             for place in places:
                 self._window.offer(key_of(place), place, now)
-            gone = {key_of(place) for place in places if place.urgency == OPT_OUT and place.due_at <= now}
+            gone = {key_of(place) for place in places if place.urgency == Urgency.OPT_OUT and place.due_at <= now}
             if gone:  # who opts out gets nothing more that is not yet under way
                 self._opted_out |= gone
                 self._calls.withdraw(gone)
@@ -182,7 +181,7 @@ class Lane:
 
     async def _linger(self) -> None:
         """Wait a moment where that makes one visit, or one call, out of several, and keeps nobody waiting."""
-        if self._draining or self._window.holds(OPT_OUT) or self._window.holds(TRIGGER):
+        if self._draining or self._window.holds(Urgency.OPT_OUT) or self._window.holds(Urgency.TRIGGER):
             return
         calls = self._calls
         if self._desk.at_once > 1 and 0 < len(self._window) < self._desk.at_once:
@@ -294,7 +293,7 @@ class Lane:
         """Start what may start; come again at once where there is more for which there is room."""
         now = self._clock.time()
         self._calls.add(works, more=more and self._health.is_sound(now))  # a probe does not wait to be filled
-        gone = {one.key for one in works if one.delivery.urgency > OPT_OUT and one.key in self._opted_out}
+        gone = {one.key for one in works if one.delivery.urgency > Urgency.OPT_OUT and one.key in self._opted_out}
         if gone:
             self._calls.withdraw(gone)  # it was said while the claim was on its way
             self._woken.set()

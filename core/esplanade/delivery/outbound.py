@@ -14,11 +14,11 @@ from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import TriggerRepeat
 from esplanade.errors import OutcomeUnknown, PermanentError
-from esplanade.ingest.changes import LIVE, work
+from esplanade.ingest.changes import work
 from esplanade.ingest.retire import chain_of, former_ref, move_on
 from esplanade.ingest.world import World
 from esplanade.observe.metrics import Ended
-from esplanade.records import AudienceRun, Contact, Delivery, Person, Place, Remote
+from esplanade.records import AudienceRun, Contact, Delivery, Person, Place, Remote, Urgency
 from esplanade.store.port import Unit
 from esplanade.sync import contacts, mapping, merge
 from esplanade.sync.guard import admit, limit
@@ -33,9 +33,6 @@ from .settle import Settlement
 from .verdict import exchange_of, judge
 
 _trigger = msgspec.msgpack.Decoder(TriggerBody).decode
-
-TRIGGER = 1
-"""The urgency of triggers; what is more urgent goes alone."""
 
 
 class OutboundDesk:
@@ -145,7 +142,7 @@ class OutboundDesk:
         self, unit: Unit, taken: Sequence[tuple[int, Place]], seats: Seats, visit: Visit, now: float
     ) -> None:
         for person, place in taken:
-            claimed = self._claim_next(unit, person, max(place.urgency, TRIGGER), seats, now)
+            claimed = self._claim_next(unit, person, max(place.urgency, Urgency.TRIGGER), seats, now)
             if isinstance(claimed, Work):
                 visit.work.append(claimed)
             elif claimed is not None:
@@ -195,7 +192,7 @@ class OutboundDesk:
         waiting = unit.waiting(self.lane, person)
         if any(other.state == "in_flight" for other in waiting):
             return None  # under another number too, when two people turned out to be one meanwhile
-        opt_out = next((each for each in waiting if each.urgency == 0 and each.due_at <= now), None)
+        opt_out = next((each for each in waiting if each.urgency == Urgency.OPT_OUT and each.due_at <= now), None)
         if opt_out is not None or not waiting:
             return opt_out
         head = waiting[0]
@@ -228,7 +225,7 @@ class OutboundDesk:
             if contact is not None and self._is_anothers(unit, contact, person, delivery.subject):
                 contact = None
             if contact is not None and traits.address_change == "merge" and "profile" in self.connector.receives:
-                unit.enqueue_state(work(self.lane, "profile", person, "", LIVE, chain_of(delivery, now)))
+                unit.enqueue_state(work(self.lane, "profile", person, "", Urgency.LIVE, chain_of(delivery, now)))
             decided = plan_retirement(delivery, person, contact, self.connector, address_change=traits.address_change)
         else:
             decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)
@@ -310,7 +307,7 @@ class OutboundDesk:
         first = call[0].delivery
         items = self._dispatch.at_once(first.kind) - len(call)
         size = self._dispatch.max_bytes - sum(one.weight for one in call)
-        if items <= 0 or size <= 0 or first.kind == "trigger" or first.urgency == 0:
+        if items <= 0 or size <= 0 or first.kind == "trigger" or first.urgency == Urgency.OPT_OUT:
             return None  # a trigger that waits, claimed, is one more in doubt when the hub is killed
         return Free(items, size)
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from esplanade.records import Delivery
+from esplanade.records import Delivery, Urgency
 
 from .desk import OPEN_CALL, Free, Group
 from .dispatch import Dispatch
@@ -92,4 +92,4 @@ class Seats:
 
 def group_of(delivery: Delivery) -> Group:
     """What may share a call."""
-    return delivery.kind, delivery.urgency == 0
+    return delivery.kind, delivery.urgency == Urgency.OPT_OUT

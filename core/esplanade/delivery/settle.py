@@ -11,7 +11,7 @@ from esplanade.ingest.changes import Chain
 from esplanade.ingest.retire import chain_of, former_ref, retire, tell_all
 from esplanade.model import Held, Outcome, ProfileEvent
 from esplanade.reasons import PluginReason, Reason
-from esplanade.records import Attempt, ConnectorState, Contact, Delivery, Note, Person, Remote
+from esplanade.records import Attempt, ConnectorState, Contact, Delivery, Note, Person, Remote, Urgency
 from esplanade.store.port import Unit
 from esplanade.sync import contacts
 from esplanade.sync.plan import Send
@@ -42,7 +42,7 @@ class Settlement:
                 delivery.took_s = one.took_s
                 self._done(unit, delivery, rev, outcome, now)
             case RetryAt(at=at, error=error, unknown=unknown):
-                if delivery.urgency == 0 and delivery.rev != rev:
+                if delivery.urgency == Urgency.OPT_OUT and delivery.rev != rev:
                     at = now  # an opt-out came in meanwhile, which waits only for the call that was under way
                 delivery.unsure = delivery.unsure or unknown
                 self._again(unit, delivery, at, error)

@@ -12,7 +12,7 @@ from heapq import heappop, heappush
 
 from msgspec import Struct
 
-from esplanade.records import URGENCIES, Place
+from esplanade.records import Place, Urgency
 
 ROOM = 2_048
 """How many may wait here for each urgency."""
@@ -35,15 +35,15 @@ class Window:
 
     def __init__(self) -> None:
         self._places: dict[int, Place] = {}
-        self._heaps: list[list[tuple[float, int, int]]] = [[] for _ in URGENCIES]
+        self._heaps: list[list[tuple[float, int, int]]] = [[] for _ in Urgency]
         self._busy: dict[int, Place | None] = {}
-        self._waiting = [0] * len(URGENCIES)
-        self._cursors = [START] * len(URGENCIES)
-        self._left: list[tuple[float, int] | None] = [None] * len(URGENCIES)
+        self._waiting = [0] * len(Urgency)
+        self._cursors = [START] * len(Urgency)
+        self._left: list[tuple[float, int] | None] = [None] * len(Urgency)
         """Where the cursor must stand at the latest, because of what was left behind since a page was last asked for."""
-        self._behind = [True] * len(URGENCIES)
+        self._behind = [True] * len(Urgency)
         """Whether the store may hold more that is due, behind the cursor."""
-        self._later: list[float | None] = [None] * len(URGENCIES)
+        self._later: list[float | None] = [None] * len(Urgency)
 
     @property
     def busy(self) -> int:
@@ -127,7 +127,7 @@ class Window:
 
     def rescan(self) -> None:
         """Anything may have changed: read all of it anew."""
-        for urgency in range(len(URGENCIES)):
+        for urgency in range(len(Urgency)):
             self._cursors[urgency] = self._left[urgency] = START
             self._behind[urgency] = True
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from msgspec import Struct, field
 
 from esplanade.reasons import Reason
-from esplanade.records import Delivery, Entry, Note, Person
+from esplanade.records import Delivery, Entry, Note, Person, Urgency
 from esplanade.store.port import Unit
-
-OPT_OUT, TRIGGER, LIVE, BACKFILL = range(4)
 
 
 class Changes(Struct, kw_only=True):
@@ -70,7 +68,7 @@ def work(
     lane: str, kind: str, person: Person, subject: str, urgency: int, chain: Chain, *, payload: bytes = b""
 ) -> Delivery:
     """A delivery that is due now, or parked where its chain has had too many hops."""
-    parked = chain.parked and urgency != OPT_OUT  # an opt-out ends a loop, it does not feed one
+    parked = chain.parked and urgency != Urgency.OPT_OUT  # an opt-out ends a loop, it does not feed one
     return Delivery(
         id=0,
         lane=lane,

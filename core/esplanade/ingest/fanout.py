@@ -6,12 +6,12 @@ import msgspec
 
 from esplanade.config.model import ConnectorConfig
 from esplanade.reasons import Reason
-from esplanade.records import Person, Remote
+from esplanade.records import Person, Remote, Urgency
 from esplanade.store.port import Unit
 from esplanade.sync import consent, mapping, merge
 from esplanade.sync.plan import TriggerBody, trigger_target
 
-from .changes import BACKFILL, LIVE, OPT_OUT, TRIGGER, Cause, Changes, skip, work
+from .changes import Cause, Changes, skip, work
 from .retire import move_on
 from .world import World
 
@@ -58,7 +58,7 @@ def fan_out_trigger(unit: Unit, world: World, person: Person, trigger: str, body
             skip(unit, cause, person, connector.name, "duplicate", body.trigger_id)
             continue
         until = [body.expires_at, body.at + target.expires if target.expires else None]
-        delivery = work(connector.name, "trigger", person, trigger, TRIGGER, cause.chain)
+        delivery = work(connector.name, "trigger", person, trigger, Urgency.TRIGGER, cause.chain)
         delivery.expires_at = min((at for at in until if at is not None), default=None)
         delivery.payload = _encode(body)
         unit.enqueue(delivery)
@@ -96,7 +96,7 @@ def _profile(
             reason: Reason = "not-owned" if wanted.not_owned else "unchanged"
             skip(unit, cause, person, connector.name, reason, ", ".join(wanted.not_owned))
             return
-    urgency = BACKFILL if cause.entry.backfill else LIVE
+    urgency = Urgency.BACKFILL if cause.entry.backfill else Urgency.LIVE
     unit.enqueue_state(work(connector.name, "profile", person, "", urgency, cause.chain))
 
 
@@ -117,7 +117,7 @@ def _consent(
     if held == wanted and not under_way(unit, connector, person, "consent", purpose):
         skip(unit, cause, person, connector.name, "unchanged", purpose)
         return
-    urgency = OPT_OUT if wanted == "denied" else BACKFILL if cause.entry.backfill else LIVE
+    urgency = Urgency.OPT_OUT if wanted == "denied" else Urgency.BACKFILL if cause.entry.backfill else Urgency.LIVE
     delivery = work(connector.name, "consent", person, purpose, urgency, cause.chain)
     if cause.parked and connector.name == cause.entry.origin and delivery.state == "pending":
         # it was told so often, and says otherwise each time, that telling it again only feeds the loop

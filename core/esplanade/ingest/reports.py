@@ -6,14 +6,14 @@ import msgspec
 
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Traits
-from esplanade.records import Entry, Note, Person, Remote, inbound_lane
+from esplanade.records import Entry, Note, Person, Remote, Urgency, inbound_lane
 from esplanade.store.port import Unit
 from esplanade.sync import contacts
 from esplanade.sync.identity import normalise
 
 from . import suppression
 from .chains import cause_of_report
-from .changes import LIVE, Cause, skip, work
+from .changes import Cause, skip, work
 from .fanout import fan_out, under_way
 from .reading import Reading, telling_of
 from .reported_consents import read_consents
@@ -121,7 +121,7 @@ def _ask(unit: Unit, person: Person, connector: ConnectorConfig, traits: Traits,
     if traits.can_fetch and person.email:
         lane = inbound_lane(connector.name)
         chain = msgspec.structs.replace(cause.chain, parked=False)  # reading feeds no loop, and what it finds is judged
-        unit.enqueue_state(work(lane, "fetch", person, "", LIVE, chain))
+        unit.enqueue_state(work(lane, "fetch", person, "", Urgency.LIVE, chain))
 
 
 def _finish(

@@ -6,14 +6,14 @@ import msgspec
 
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Traits
-from esplanade.records import Contact, Delivery, Person, Remote
+from esplanade.records import Contact, Delivery, Person, Remote, Urgency
 from esplanade.store.port import Unit
 from esplanade.sync import contacts, mapping
 from esplanade.sync.identity import same_address
 from esplanade.sync.plan import FormerRef
 from esplanade.sync.retirement import audiences_to_leave, purposes_to_leave
 
-from .changes import LIVE, OPT_OUT, Chain, work
+from .changes import Chain, work
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(FormerRef).decode
@@ -35,10 +35,12 @@ def retire(unit: Unit, person: Person, connector: ConnectorConfig, contact: Cont
     queued = False
     if "consent" in connector.receives:
         for purpose in purposes_to_leave(contact, connector):
-            unit.enqueue_state(work(connector.name, "consent", person, purpose, OPT_OUT, chain, payload=payload))
+            unit.enqueue_state(
+                work(connector.name, "consent", person, purpose, Urgency.OPT_OUT, chain, payload=payload)
+            )
             queued = True
     if "profile" in connector.receives and audiences_to_leave(contact, connector):
-        unit.enqueue_state(work(connector.name, "profile", person, "", LIVE, chain, payload=payload))
+        unit.enqueue_state(work(connector.name, "profile", person, "", Urgency.LIVE, chain, payload=payload))
         queued = True
     return queued
 
@@ -64,10 +66,10 @@ def move_on(
 def tell_all(unit: Unit, person: Person, connector: ConnectorConfig, chain: Chain) -> None:
     """Queue everything that a vendor should hold of a person, for a contact of which it holds nothing yet."""
     if "profile" in connector.receives:
-        unit.enqueue_state(work(connector.name, "profile", person, "", LIVE, chain))
+        unit.enqueue_state(work(connector.name, "profile", person, "", Urgency.LIVE, chain))
     if "consent" in connector.receives:
         for purpose in sorted(connector.consents):
             wanted = mapping.desired_consent(person, connector, purpose)
             if wanted is not None:
-                urgency = OPT_OUT if wanted == "denied" else LIVE
+                urgency = Urgency.OPT_OUT if wanted == "denied" else Urgency.LIVE
                 unit.enqueue_state(work(connector.name, "consent", person, purpose, urgency, chain))

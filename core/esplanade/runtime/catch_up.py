@@ -17,11 +17,11 @@ from esplanade.config.model import Config, ConnectorConfig
 from esplanade.connector import Traits
 from esplanade.context import Log
 from esplanade.errors import StoreError
-from esplanade.ingest.changes import BACKFILL, OPT_OUT, Chain, work
+from esplanade.ingest.changes import Chain, work
 from esplanade.ingest.fold import BUDGET_S
 from esplanade.ingest.retire import move_on, retire
 from esplanade.ingest.world import World
-from esplanade.records import Delivery, Note, Person, Remote
+from esplanade.records import Delivery, Note, Person, Remote, Urgency
 from esplanade.store.port import Store, Unit
 from esplanade.sync import contacts
 from esplanade.sync.plan import Send, is_urgent_denial, plan
@@ -142,7 +142,9 @@ def tell_difference(
     if not differs:
         for kind, subject in _differing(person, remote, connector, traits, now):
             denial = kind == "consent" and is_urgent_denial(person, connector, subject)
-            unit.enqueue_state(work(connector.name, kind, person, subject, OPT_OUT if denial else BACKFILL, chain))
+            unit.enqueue_state(
+                work(connector.name, kind, person, subject, Urgency.OPT_OUT if denial else Urgency.BACKFILL, chain)
+            )
             differs = True
     if traits.address_change != "merge":  # there the profile itself tells of a former address
         for contact in remote.former:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from esplanade.errors import EventError
-from esplanade.records import URGENCIES, Attempt, Delivery, DeliveryFilter, DeliveryKind
+from esplanade.records import Attempt, Delivery, DeliveryFilter, DeliveryKind, Urgency
 from esplanade.store.port import Reader
 from esplanade.sync.identity import normalise
 
@@ -107,7 +107,7 @@ def delivery_view(delivery: Delivery, email: str | None, now: float) -> dict[str
         "subject": delivery.subject or None,
         "email": email,
         "state": _state(delivery, now),
-        "urgency": URGENCIES[delivery.urgency],
+        "urgency": Urgency(delivery.urgency).word,
         "outcome": delivery.outcome,
         "attempts": delivery.attempts,
         "due_at": moment(delivery.due_at),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from esplanade.observe.metrics import Standing
-from esplanade.records import URGENCIES, QueueCounts, inbound_lane
+from esplanade.records import QueueCounts, Urgency, inbound_lane
 from esplanade.store.port import Reader
 
 from .connectors import ConnectorFacts
@@ -16,9 +16,7 @@ def standings(facts: Iterable[ConnectorFacts], reader: Reader, now: float) -> li
     counts = reader.counts(now)
     found = []
     for each in facts:
-        lag_s: dict[str, float] = {
-            urgency: _lag(reader, each.name, place, now) for place, urgency in enumerate(URGENCIES)
-        }
+        lag_s: dict[str, float] = {urgency.word: _lag(reader, each.name, urgency, now) for urgency in Urgency}
         queue = _by_state(counts.get(each.name, QueueCounts()))
         inbound = _by_state(counts.get(inbound_lane(each.name), QueueCounts()))
         found.append(Standing(connector=each.name, queue=queue, lag_s=lag_s, breaker=each.breaker))

@@ -15,11 +15,11 @@ from esplanade.delivery.health import Health
 from esplanade.delivery.pace import Pacer
 from esplanade.delivery.verdict import Done, Pause, RetryAt, Wait, Withdrawn
 from esplanade.model import Outcome
-from esplanade.records import URGENCIES, Delivery
+from esplanade.records import Delivery, Urgency
 from esplanade.testing.clock import FakeClock
 from esplanade.values import Duration, Rate
 
-OPT_OUT, TRIGGER, LIVE, BACKFILL = range(len(URGENCIES))
+OPT_OUT, TRIGGER, LIVE, BACKFILL = Urgency
 TIMEOUT_S = 10.0
 DONE = Done(outcome=Outcome())
 CUT = RetryAt(at=0.0, error="OutcomeUnknown: cut", unknown=True)
@@ -569,8 +569,8 @@ async def test_whatever_happens_all_that_was_claimed_ends_once_and_never_too_man
         await lane.fill()
         ended += lane.taken()
         assert lane.calls.running == len(lane.desk.under_way) <= concurrency
-        assert lane.calls.waiting <= 2 * concurrency * len(URGENCIES)
-        for urgency in range(len(URGENCIES) - 1):
+        assert lane.calls.waiting <= 2 * concurrency * len(Urgency)
+        for urgency in range(len(Urgency) - 1):
             assert lane.room()[urgency] >= lane.room()[urgency + 1] >= 0
     lane.calls.withdraw()
     while lane.desk.under_way:

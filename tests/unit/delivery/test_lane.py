@@ -25,13 +25,13 @@ from esplanade.errors import AuthenticationError, OutcomeUnknown, RateLimited, S
 from esplanade.ingest.world import World
 from esplanade.model import ConsentTarget, Outcome, TriggerTarget
 from esplanade.observe.metrics import Metrics
-from esplanade.records import URGENCIES, Clocked, Delivery, DeliveryFilter, Place, Standing
+from esplanade.records import Clocked, Delivery, DeliveryFilter, Place, Standing, Urgency
 from esplanade.store.sqlite.store import SqliteStore
 from esplanade.sync.plan import TriggerBody
 from esplanade.testing.clock import FakeClock
 from esplanade.values import Duration, Rate
 
-OPT_OUT, TRIGGER, LIVE, BACKFILL = range(len(URGENCIES))
+OPT_OUT, TRIGGER, LIVE, BACKFILL = Urgency
 TIMEOUT_S = 10.0
 
 

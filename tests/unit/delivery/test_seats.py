@@ -11,9 +11,9 @@ from esplanade.delivery.desk import OPEN_CALL, Free
 from esplanade.delivery.dispatch import Dispatch
 from esplanade.delivery.seats import NONE_OPEN, Seats
 from esplanade.model import KINDS
-from esplanade.records import URGENCIES, Delivery
+from esplanade.records import Delivery, Urgency
 
-OPT_OUT, TRIGGER, LIVE, BACKFILL = range(len(URGENCIES))
+OPT_OUT, TRIGGER, LIVE, BACKFILL = Urgency
 SMALL = "x" * 8
 SIZE = len(msgspec.json.encode(SMALL))
 
@@ -42,7 +42,7 @@ def seats(
         batch_bytes=batch_bytes,
         triggers_at_once=triggers_at_once,
     )
-    return Seats(dispatch, [room] * len(URGENCIES) if isinstance(room, int) else room, open_calls)
+    return Seats(dispatch, [room] * len(Urgency) if isinstance(room, int) else room, open_calls)
 
 
 def work(kind="profile", urgency=LIVE):

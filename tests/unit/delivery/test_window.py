@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from esplanade.delivery import window
 from esplanade.delivery.window import PAGE, ROOM, Window
-from esplanade.records import URGENCIES, Place
+from esplanade.records import Place, Urgency
 
 NOW = 1_000.0
-OPT_OUT, TRIGGER, LIVE, BACKFILL = range(len(URGENCIES))
+OPT_OUT, TRIGGER, LIVE, BACKFILL = Urgency
 
 
 def place(number, urgency=LIVE, due_at=NOW, person=None):
@@ -54,7 +54,7 @@ class Lane:
 
     def takes(self, many=1):
         self.reads()
-        taken = self.window.take([many] * len(URGENCIES))
+        taken = self.window.take([many] * len(Urgency))
         self.served += [each.delivery for _, each in taken]
         return taken
 
@@ -113,7 +113,7 @@ def test_what_is_offered_for_a_key_under_way_waits_until_it_is_done():
     lane.window.offer(7, place(2, OPT_OUT, person=7), NOW)
     assert not lane.window.is_due(NOW)
     lane.window.done(7, NOW)
-    assert [each.delivery for _, each in lane.window.take([9] * len(URGENCIES))] == [2]
+    assert [each.delivery for _, each in lane.window.take([9] * len(Urgency))] == [2]
 
 
 def test_those_who_were_taken_and_not_served_are_next_again():
@@ -121,7 +121,7 @@ def test_those_who_were_taken_and_not_served_are_next_again():
     lane.queue(place(1), place(2), place(3))
     taken = lane.takes(2)
     lane.window.give_back(taken, NOW)
-    assert [each.delivery for _, each in lane.window.take([9] * len(URGENCIES))] == [1, 2, 3]
+    assert [each.delivery for _, each in lane.window.take([9] * len(Urgency))] == [1, 2, 3]
 
 
 def test_what_is_due_later_is_left_in_the_store_until_then():
@@ -167,10 +167,10 @@ def test_an_opt_out_is_found_behind_a_backlog_that_fills_the_window():
 def test_nobody_less_urgent_is_served_while_the_store_may_hold_somebody_more_urgent():
     window_ = Window()
     window_.offer(1, place(1, BACKFILL), NOW)
-    assert window_.take([1] * len(URGENCIES)) == []
+    assert window_.take([1] * len(Urgency)) == []
     for page in window_.pages(NOW):
         window_.loaded(page, [], None, NOW)
-    assert [key for key, _ in window_.take([1] * len(URGENCIES))] == [1]
+    assert [key for key, _ in window_.take([1] * len(Urgency))] == [1]
 
 
 def test_what_is_left_behind_while_a_page_is_being_read_is_not_passed_over():
@@ -248,7 +248,7 @@ def _tell(story):
                 lane.now += seconds
             case ("rescan",):
                 lane.window.rescan()
-        assert len(lane.window) <= (window.ROOM + window.PAGE) * len(URGENCIES)
+        assert len(lane.window) <= (window.ROOM + window.PAGE) * len(Urgency)
     for key, number in busy.items():
         lane.ends(key, number)
     while lane.store.places:

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from esplanade.records import Attempt, Delivery, DeliveryFilter, Place
+from esplanade.records import Attempt, Delivery, DeliveryFilter, Place, Urgency
 
 from .deliveries import IN_FLIGHT as CLAIMED
 from .deliveries import LANES, NAMES, NEXT_DUE, PARKED, SELECT, TRIGGERS, DeliveryReads, made
@@ -169,13 +169,13 @@ class DeliveryWrites(DeliveryReads):
                 raised.rev += 1
                 raised.urgency = min(raised.urgency, delivery.urgency)
                 raised.root, raised.hops, raised.event_id = delivery.root, delivery.hops, delivery.event_id
-                if delivery.urgency == 0:
+                if delivery.urgency == Urgency.OPT_OUT:
                     raised.due_at = delivery.due_at
                 self._put(raised)
-                if raised.urgency == 0 and raised.state == "in_flight":
+                if raised.urgency == Urgency.OPT_OUT and raised.state == "in_flight":
                     self._show(raised)  # what was claimed of it says what it said before
                 return raised.id
-        if delivery.urgency > 0:
+        if delivery.urgency > Urgency.OPT_OUT:
             delivery.due_at = max([delivery.due_at, *(other.due_at for other in waiting)])
         return self._add(delivery)
 
@@ -221,7 +221,7 @@ class DeliveryWrites(DeliveryReads):
 
     def hold_back(self, lane: str, person: int, until: float, after: int) -> None:
         for each in self._in_order(lane, person):
-            if each.state == "pending" and each.id > after and each.due_at < until and each.urgency > 0:
+            if each.state == "pending" and each.id > after and each.due_at < until and each.urgency > Urgency.OPT_OUT:
                 self._put_off(each, until)
 
     def bring_forward(self, seconds: float, now: float) -> None:

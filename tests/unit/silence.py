@@ -27,7 +27,7 @@ ACTS = re.compile(
     r"|(\w+\.)*(changes|back)\.\w+\.(add|update)|(\w+\.)*asks\.add"
 )
 RECORDS = re.compile(r"skip|skip_nobody|unit\.(note|park)|(\w+\.)*(notes|echoes)\.append")
-ANSWERS = re.compile(r"Send|Work|Done|RetryAt|Wait|Skip|Park|Pause|Reject")
+ANSWERS = re.compile(r"Send|Work|Decision|Done|RetryAt|Wait|Skip|Park|Pause|Reject")
 """What says what to do, or why not, once it is returned."""
 NO_ROUND = "no round"
 

@@ -59,10 +59,8 @@ ALLOWED = {
             "not (head.due_at > now)": HANDED_ON,
         },
         "_set_aside": {"not (delivery is not None": SETTLED_MEANWHILE},
-        "_staying": {
-            "not (staying)": "the guard holds nobody back",
-            "not isinstance(decided, Send)": "a removal is counted once, and a human who replays it has been asked",
-        },
+        "_heed_the_guard": {"not (decision.kept)": "the guard holds nobody back"},
+        "_remote": {"not (remote is not None)": "the vendor was told nothing yet that could stay behind"},
     },
     "delivery/pull.py": {
         "_append_missing": {

@@ -7,7 +7,6 @@ from functools import partial
 from random import Random
 from typing import cast
 
-import msgspec
 from msgspec.structs import replace
 
 from esplanade.clock import Clock
@@ -15,24 +14,20 @@ from esplanade.config.model import ConnectorConfig
 from esplanade.connector import TriggerRepeat
 from esplanade.errors import OutcomeUnknown, PermanentError
 from esplanade.ingest.changes import work
-from esplanade.ingest.retire import chain_of, former_ref, move_on
+from esplanade.ingest.retire import chain_of, move_on
 from esplanade.ingest.world import World
 from esplanade.observe.metrics import Ended
-from esplanade.records import AudienceRun, Contact, Delivery, Person, Place, Remote, Urgency
+from esplanade.records import Delivery, Person, Place, Remote, Urgency
 from esplanade.store.port import Unit
-from esplanade.sync import contacts, mapping, merge
-from esplanade.sync.guard import admit, limit
-from esplanade.sync.identity import address_key
-from esplanade.sync.plan import Plan, Send, Skip, TriggerBody, plan, sent_values
-from esplanade.sync.retirement import plan_retirement
+from esplanade.sync import merge
+from esplanade.sync.plan import Send, Skip, sent_values
 
 from .desk import Answer, Finished, Free, Group, Visit, Work
 from .dispatch import Dispatch, Result
+from .planning import Decision, Planner
 from .seats import NO_SEAT, NONE_OPEN, NoSeat, Seats
 from .settle import Settlement
 from .verdict import exchange_of, judge
-
-_trigger = msgspec.msgpack.Decoder(TriggerBody).decode
 
 
 class OutboundDesk:
@@ -63,6 +58,7 @@ class OutboundDesk:
         self._repeat = repeat
         self._rng = rng
         self._doubtful_before = doubtful_before
+        self._planner = Planner(connector, world)
         self._settlement = Settlement(connector)
         self._alerts: dict[str, str] = {}
         self._uncalled: dict[tuple[str, Ended], int] = {}
@@ -204,102 +200,59 @@ class OutboundDesk:
     def _claim(self, unit: Unit, delivery: Delivery, seats: Seats, now: float) -> Work | NoSeat | None:
         person = unit.person(delivery.person or 0)
         assert person is not None
-        world = self._world()
-        traits = world.trait(self.lane)
-        remote = unit.remote(person.id, self.lane)
-        if delivery.first_at <= self._doubtful_before:  # the power may have taken what an earlier process knew
-            remote = remote or Remote(person=person.id, connector=self.lane)
-            remote.unknown = True
-        if remote is not None:
-            move_on(unit, person, remote, self.connector, traits, chain_of(delivery, now))
-        former = former_ref(delivery)
-        contact = contacts.former_of(remote, former.email, former.remote_id) if former and remote else None
-        body = _trigger(delivery.payload) if delivery.kind == "trigger" else None
-        decided: Plan
-        runs: dict[str, AudienceRun] = {}
-        if not person.email:
-            decided = Skip(reason="no-email")
-        elif delivery.kind not in self.connector.receives:  # queued before a reload took it away
-            decided = Skip(reason="not-mapped", detail=f"{self.lane} no longer receives this kind")
-        elif former is not None:
-            if contact is not None and self._is_anothers(unit, contact, person, delivery.subject):
-                contact = None
-            if contact is not None and traits.address_change == "merge" and "profile" in self.connector.receives:
-                unit.enqueue_state(work(self.lane, "profile", person, "", Urgency.LIVE, chain_of(delivery, now)))
-            decided = plan_retirement(delivery, person, contact, self.connector, address_change=traits.address_change)
-        else:
-            decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, trigger=body)
-            staying, runs = self._staying(unit, delivery, remote, decided, now)
-            if staying:
-                decided = plan(delivery, person, remote, self.connector, traits=traits, now=now, staying=staying)
+        remote = self._remote(unit, delivery, person, now)
+        decision = self._planner.decide(unit, delivery, person, remote, now)
+        decided = decision.plan
         if isinstance(decided, Skip):
-            outcome: Ended = "expired" if decided.reason == "expired" else "unchanged"
-            self._uncalled[delivery.kind, outcome] = self._uncalled.get((delivery.kind, outcome), 0) + 1
-            self._settlement.finish(unit, delivery, now, outcome=outcome)
-            unit.note(self._settlement.note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
+            self._heed_the_guard(unit, delivery, decision, now)
+            if decision.told_with_profile:
+                unit.enqueue_state(work(self.lane, "profile", person, "", Urgency.LIVE, chain_of(delivery, now)))
+            self._skip(unit, delivery, decided, now)
             return None
         seat = seats.take(delivery, decided.event)
         if seat is None:
             return NO_SEAT
-        self._count_out(unit, runs)
+        self._heed_the_guard(unit, delivery, decision, now)
         remote = remote or Remote(person=person.id, connector=self.lane)
-        window = world.hub.echo_window
-        merge.remember_sent(remote, sent_values(decided), now, window)
-        if contact is not None and decided.consent is not None:
-            contact.told[decided.consent[0]] = now
+        merge.remember_sent(remote, sent_values(decided), now, self._world().hub.echo_window)
+        if decision.contact is not None and decided.consent is not None:
+            decision.contact.told[decided.consent[0]] = now
         remote.root, remote.hops = delivery.root, delivery.hops
         unit.save_remote(remote)
         unit.claim(delivery)
         return Work(delivery=delivery, key=person.id, job=decided, call=seat.call, weight=seat.weight)
 
+    def _remote(self, unit: Unit, delivery: Delivery, person: Person, now: float) -> Remote | None:
+        """What the vendor holds of a person, who goes on to a new contact where the former cannot follow to a new address."""
+        remote = unit.remote(person.id, self.lane)
+        if delivery.first_at <= self._doubtful_before:  # the power may have taken what an earlier process knew
+            remote = remote or Remote(person=person.id, connector=self.lane)
+            remote.unknown = True
+        if remote is not None:
+            traits = self._world().trait(self.lane)
+            move_on(unit, person, remote, self.connector, traits, chain_of(delivery, now))
+        return remote
+
+    def _skip(self, unit: Unit, delivery: Delivery, decided: Skip, now: float) -> None:
+        outcome: Ended = "expired" if decided.reason == "expired" else "unchanged"
+        self._uncalled[delivery.kind, outcome] = self._uncalled.get((delivery.kind, outcome), 0) + 1
+        self._settlement.finish(unit, delivery, now, outcome=outcome)
+        unit.note(self._settlement.note(delivery, now, "not-sent", reason=decided.reason, detail=decided.detail))
+
+    def _heed_the_guard(self, unit: Unit, delivery: Delivery, decision: Decision, now: float) -> None:
+        """Count who leaves; what nobody may leave now is kept for a human to decide on."""
+        for name, run in decision.runs.items():
+            unit.save_audience(self.lane, name, run)
+        if decision.kept:
+            self._alerts.update({f"guard:{self.lane}:{name}": why for name, why in decision.kept.items()})
+            unit.park(replace(delivery, id=0, rev=0, reason="guard", due_at=now, first_at=now, last_error=None))
+            detail = ", ".join(sorted(decision.kept))
+            unit.note(self._settlement.note(delivery, now, "not-sent", reason="guard", detail=detail))
+
     def _set_aside(self, unit: Unit, delivery: Delivery | None, problem: Exception, now: float) -> None:
         if delivery is not None:
             error = f"the hub could not work out what to do with this: {type(problem).__name__}"
             self._settlement.set_aside(unit, delivery, error, now)
-
-    def _is_anothers(self, unit: Unit, contact: Contact, person: Person, purpose: str) -> bool:
-        """Whether the address of a former contact is by now that of somebody else, who is to have what it would lose."""
-        key = address_key(contact.email or "")
-        holder = unit.person_by_email(key) if key else None
-        if holder is None or holder.id == person.id:
-            return False
-        if purpose:
-            return mapping.desired_consent(holder, self.connector, purpose) in {"granted", "pending"}
-        return any(mapping.desired_audiences(holder, self.connector).get(name) for name in contact.audiences)
-
-    def _count_out(self, unit: Unit, runs: Mapping[str, AudienceRun]) -> None:
-        for name, run in runs.items():
-            unit.save_audience(self.lane, name, run)
-
-    def _staying(
-        self, unit: Unit, delivery: Delivery, remote: Remote | None, decided: Plan, now: float
-    ) -> tuple[frozenset[str], dict[str, AudienceRun]]:
-        """The audiences out of which the guard lets nobody more be taken now; that is kept for a human to decide on."""
-        runs: dict[str, AudienceRun] = {}
-        if not isinstance(decided, Send) or delivery.force:
-            return frozenset(), runs
-        share = self._world().hub.guard.max_removals
-        staying = set()
-        for name in decided.left:
-            if _was_sent_away(remote, name):
-                continue  # let through before its call failed
-            run = unit.audience(self.lane, name)
-            if admit(run, now, share):
-                runs[name] = run
-                continue
-            staying.add(name)
-            allowed = limit(run.began_with, share)
-            self._alerts[f"guard:{self.lane}:{name}"] = (
-                f"more than {allowed} of {run.began_with} people would leave the audience {name} at {self.lane} within an hour, "
-                "and hub.guard.max_removals allows no more; the others stay for now. Look at who removes them; then "
-                f"`esplanade replay --connector {self.lane} --reason guard` takes them out"
-            )
-        if staying:
-            unit.park(replace(delivery, id=0, rev=0, reason="guard", due_at=now, first_at=now, last_error=None))
-            unit.note(
-                self._settlement.note(delivery, now, "not-sent", reason="guard", detail=", ".join(sorted(staying)))
-            )
-        return frozenset(staying), runs
 
     # On the event loop.
 
@@ -352,9 +305,3 @@ def _needed(connector: ConnectorConfig) -> set[str]:
 
 def _send(work: Work) -> Send:
     return cast("Send", work.job)
-
-
-def _was_sent_away(remote: Remote | None, audience: str) -> bool:
-    """Whether the last that was sent of a membership is its end."""
-    sent = remote.sent.get(f"audience:{audience}", []) if remote is not None else []
-    return remote is not None and bool(sent) and sent[-1].value is False and sent[-1].at >= remote.acked_at

@@ -51,7 +51,6 @@ ALLOWED = {
         "_do": {"not careful": HANDED_ON, "not (delivery is not None": SETTLED_MEANWHILE},
     },
     "delivery/outbound.py": {
-        "_claim": {"seat is None": STAYS_DUE},
         "_carefully": {"not (problem is not None": "it was settled or claimed, which says what it did"},
         "_head": {
             "any((other.state": STAYS_DUE,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from esplanade.clock import Clock
 from esplanade.context import Log
@@ -25,7 +26,9 @@ GRACE_SWEEPS = 2
 class _Call:
     __slots__ = ("began_at", "began_mono", "overdue_for", "task", "work")
 
-    def __init__(self, work: list[Work], began_at: float, began_mono: float, task: asyncio.Task[None] | None) -> None:
+    def __init__(
+        self, work: list[Work[Any]], began_at: float, began_mono: float, task: asyncio.Task[None] | None
+    ) -> None:
         self.work = work
         self.began_at = began_at
         self.began_mono = began_mono
@@ -42,7 +45,7 @@ class Calls:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: Desk[Any],
         *,
         pacer: Pacer,
         health: Health,
@@ -52,7 +55,7 @@ class Calls:
         timeout_s: float,
         on_end: Callable[[], None],
     ) -> None:
-        self.finished: list[Finished] = []
+        self.finished: list[Finished[Any]] = []
         self.concurrency = concurrency
         self._ahead = concurrency if desk.may_wait and pacer.unlimited else 0
         """How many calls may wait here for their turn; at a pace none, for who is most urgent may be another by then."""
@@ -64,9 +67,9 @@ class Calls:
         self._timeout_s = timeout_s
         self._on_end = on_end
         self._running: set[_Call] = set()
-        self._waiting: list[deque[list[Work]]] = [deque() for _ in Urgency]
+        self._waiting: list[deque[list[Work[Any]]]] = [deque() for _ in Urgency]
         self._waits = 0
-        self._filling: dict[Group, list[Work]] = {}
+        self._filling: dict[Group, list[Work[Any]]] = {}
         """Calls that wait for more of their kind before they start."""
 
     @property
@@ -97,9 +100,9 @@ class Calls:
             room.append(max(many, 0))
         return room
 
-    def add(self, works: Iterable[Work], *, more: bool) -> None:
+    def add(self, works: Iterable[Work[Any]], *, more: bool) -> None:
         """Claimed work, to be done in the order of its urgency. Where there is ``more``, a call that has room waits for it."""
-        calls: dict[tuple[Group, int], list[Work]] = {}
+        calls: dict[tuple[Group, int], list[Work[Any]]] = {}
         grown = set[Group]()
         for work in works:
             group = group_of(work.delivery)
@@ -115,7 +118,7 @@ class Calls:
             if not more or group not in grown or self._desk.free(self._filling[group]) is None:
                 self._ripe(self._filling.pop(group))
 
-    def _ripe(self, call: list[Work] | None) -> None:
+    def _ripe(self, call: list[Work[Any]] | None) -> None:
         if call is not None:
             self._waiting[min(work.delivery.urgency for work in call)].append(call)
             self._waits += 1
@@ -211,5 +214,5 @@ class Calls:
         return True
 
 
-def _withdrawn(work: Work, now: float) -> Finished:
+def _withdrawn(work: Work[Any], now: float) -> Finished[Any]:
     return Finished(work=work, answer=Answer(verdict=Withdrawn()), began_at=now, took_s=0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct, field
 
@@ -14,6 +14,8 @@ from esplanade.store.port import Unit
 
 from .verdict import Verdict
 
+Job = TypeVar("Job")
+"""What a work is about, as its desk knows it."""
 Group: TypeAlias = tuple[str, bool]
 """What may share a call: its kind, and whether it is an opt-out."""
 OPEN_CALL = 0
@@ -26,12 +28,12 @@ class Free(Struct, frozen=True):
     size: int
 
 
-class Work(Struct, kw_only=True):
+class Work(Struct, Generic[Job], kw_only=True):
     """One delivery that was claimed. ``key`` is held by one work at a time: the person, or the webhook itself."""
 
     delivery: Delivery
     key: int
-    job: Any
+    job: Job
     call: int = 0
     """Works of one visit with the same number go in one call; ``OPEN_CALL``: in the one of their group that is being filled."""
     weight: int = 0
@@ -48,19 +50,19 @@ class Answer(Struct, kw_only=True):
     """What a webhook said, for the journal."""
 
 
-class Finished(Struct, kw_only=True):
+class Finished(Struct, Generic[Job], kw_only=True):
     """A work that ended, how long it took, and what follows."""
 
-    work: Work
+    work: Work[Job]
     answer: Answer
     began_at: float
     took_s: float
 
 
-class Visit(Struct, kw_only=True):
+class Visit(Struct, Generic[Job], kw_only=True):
     """What one visit to the store brought: work to start, and what others must hear of."""
 
-    work: list[Work] = field(default_factory=list)
+    work: list[Work[Job]] = field(default_factory=list)
     returned: list[tuple[int, Place]] = field(default_factory=list)
     """Those who were taken and for whom there was no room."""
     journalled: int = 0
@@ -70,7 +72,7 @@ class Visit(Struct, kw_only=True):
     """How much ended without a call, by kind and outcome."""
 
 
-class Desk(Protocol):
+class Desk(Protocol[Job]):
     """One kind of work: outbound deliveries, or inbound webhooks."""
 
     lane: str
@@ -92,14 +94,14 @@ class Desk(Protocol):
     def visit(
         self,
         unit: Unit,
-        finished: Sequence[Finished],
+        finished: Sequence[Finished[Job]],
         taken: Sequence[tuple[int, Place]],
         room: Sequence[int],
         now: float,
         *,
         careful: bool,
         open_calls: Mapping[Group, Free] = ...,
-    ) -> Visit:
+    ) -> Visit[Job]:
         """Settle what ended and claim what is next for the keys that were taken. One transaction.
 
         ``room``: how many calls may be begun for work that is at least so urgent, by urgency. ``open_calls``: those that were begun
@@ -111,14 +113,14 @@ class Desk(Protocol):
 
     # On the event loop.
 
-    def free(self, call: Sequence[Work]) -> Free | None:
+    def free(self, call: Sequence[Work[Job]]) -> Free | None:
         """What a call still takes that had better wait for more of its kind; None: it may start as it is."""
         ...
 
-    async def do(self, call: Sequence[Work]) -> list[Answer]:
+    async def do(self, call: Sequence[Work[Job]]) -> list[Answer]:
         """Make one call; an answer for each of its works. Never raises but for cancellation."""
         ...
 
-    def overdue(self, call: Sequence[Work]) -> list[Answer]:
+    def overdue(self, call: Sequence[Work[Job]]) -> list[Answer]:
         """What follows for a call that was cancelled because it took too long."""
         ...

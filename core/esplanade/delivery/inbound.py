@@ -8,7 +8,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import assert_never
+from typing import TypeAlias, assert_never
 
 import msgspec
 from msgspec import Struct
@@ -44,6 +44,9 @@ class Fetch(Struct, frozen=True, kw_only=True):
     delivery: Delivery
     person: PersonRef
     began_at: float
+
+
+Job: TypeAlias = Delivery | Fetch
 
 
 class InboundDesk:
@@ -84,15 +87,15 @@ class InboundDesk:
     def visit(
         self,
         unit: Unit,
-        finished: Sequence[Finished],
+        finished: Sequence[Finished[Job]],
         taken: Sequence[tuple[int, Place]],
         room: Sequence[int],
         now: float,
         *,
         careful: bool,
         open_calls: Mapping[Group, Free] = NONE_OPEN,
-    ) -> Visit:
-        visit = Visit()
+    ) -> Visit[Job]:
+        visit: Visit[Job] = Visit()
         for one in finished:
             self._do(unit, one.work.delivery.id, partial(self._settle, unit, one, visit, now), now, careful=careful)
         for number, _ in taken:
@@ -111,7 +114,7 @@ class InboundDesk:
             delivery.last_error = f"the hub could not work out what to do with this: {type(problem).__name__}"
             unit.save_delivery(delivery)
 
-    def _claim(self, unit: Unit, number: int, visit: Visit, now: float) -> None:
+    def _claim(self, unit: Unit, number: int, visit: Visit[Job], now: float) -> None:
         delivery = unit.delivery(number)
         if delivery is None or delivery.state != "pending" or delivery.due_at > now:
             return
@@ -136,10 +139,10 @@ class InboundDesk:
     def key(self, place: Place) -> int:
         return place.delivery
 
-    def free(self, call: Sequence[Work]) -> Free | None:
+    def free(self, call: Sequence[Work[Job]]) -> Free | None:
         return None
 
-    async def do(self, call: Sequence[Work]) -> list[Answer]:
+    async def do(self, call: Sequence[Work[Job]]) -> list[Answer]:
         (work,) = call
         delivery = work.delivery
         said: list[Entry] = []
@@ -153,7 +156,7 @@ class InboundDesk:
             result = PluginError("the plugin raised SystemExit")
         return [Answer(verdict=self._judge(result, delivery), exchange=exchange_of(result), yields=said)]
 
-    def overdue(self, call: Sequence[Work]) -> list[Answer]:
+    def overdue(self, call: Sequence[Work[Job]]) -> list[Answer]:
         (work,) = call
         slow = TemporaryError(f"the {work.delivery.kind} was not read within {self.connector.timeout:g} s")
         return [Answer(verdict=self._judge(slow, work.delivery))]
@@ -206,7 +209,7 @@ class InboundDesk:
             result = TemporaryError(str(result))  # the outbound lane finds out by itself and pauses
         return judge(result, delivery, now=self._clock.time(), retry=self.connector.retry, rng=self._rng, repeat="safe")
 
-    def _settle(self, unit: Unit, one: Finished, visit: Visit, now: float) -> None:
+    def _settle(self, unit: Unit, one: Finished[Job], visit: Visit[Job], now: float) -> None:
         delivery = unit.delivery(one.work.delivery.id)
         if delivery is None or delivery.state != "in_flight":
             return

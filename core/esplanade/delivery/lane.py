@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Literal, assert_never
+from typing import Any, Literal, assert_never
 
 from esplanade.clock import Clock
 from esplanade.context import Log
@@ -41,7 +41,7 @@ class Lane:
 
     def __init__(
         self,
-        desk: Desk,
+        desk: Desk[Any],
         store: Store,
         *,
         clock: Clock,
@@ -237,14 +237,14 @@ class Lane:
         self,
         unit: Unit,
         *,
-        finished: list[Finished],
+        finished: list[Finished[Any]],
         taken: Taken,
         room: Sequence[int],
         open_calls: Mapping[Group, Free],
         pages: list[Page],
         now: float,
         careful: bool,
-    ) -> tuple[Visit, list[tuple[Page, list[Place], float | None]]]:
+    ) -> tuple[Visit[Any], list[tuple[Page, list[Place], float | None]]]:
         """On the writer."""
         began = time.monotonic()
         visit = self._desk.visit(unit, finished, taken, room, now, careful=careful, open_calls=open_calls)
@@ -266,7 +266,7 @@ class Lane:
         elif works >= self._bite:
             self._bite = min(self._bite * 2, LARGEST)
 
-    def _heed(self, visit: Visit, finished: list[Finished], taken: Taken, now: float) -> None:
+    def _heed(self, visit: Visit[Any], finished: list[Finished[Any]], taken: Taken, now: float) -> None:
         claimed = {work.key for work in visit.work}
         for one in finished:
             if one.work.key not in claimed:
@@ -289,7 +289,7 @@ class Lane:
             self._woken.set()  # there is room for more
         self._begin(visit.work, more=went_on and self._window.is_due(now))
 
-    def _begin(self, works: Sequence[Work], *, more: bool) -> None:
+    def _begin(self, works: Sequence[Work[Any]], *, more: bool) -> None:
         """Start what may start; come again at once where there is more for which there is room."""
         now = self._clock.time()
         self._calls.add(works, more=more and self._health.is_sound(now))  # a probe does not wait to be filled
@@ -301,7 +301,7 @@ class Lane:
         if more and (self._calls.open_calls or any(self._calls.room(now))):
             self._woken.set()
 
-    def _after(self, one: Finished, now: float) -> None:
+    def _after(self, one: Finished[Any], now: float) -> None:
         """The counts, the log and the pause that follow from a verdict once it is on disk."""
         verdict, kind = one.answer.verdict, one.work.delivery.kind
         if isinstance(verdict, Withdrawn):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from random import Random
-from typing import cast
 
 from msgspec.structs import replace
 
@@ -88,18 +87,19 @@ class OutboundDesk:
     def visit(
         self,
         unit: Unit,
-        finished: Sequence[Finished],
+        finished: Sequence[Finished[Send]],
         taken: Sequence[tuple[int, Place]],
         room: Sequence[int],
         now: float,
         *,
         careful: bool,
         open_calls: Mapping[Group, Free] = NONE_OPEN,
-    ) -> Visit:
+    ) -> Visit[Send]:
         people = {one.work.key for one in finished} | {key for key, _ in taken}
         unit.expect(people=people, lanes=(self.lane,))
         self._alerts, self._uncalled = {}, {}
-        visit, seats = Visit(), Seats(self._dispatch, room, open_calls)
+        visit: Visit[Send] = Visit()
+        seats = Seats(self._dispatch, room, open_calls)
         if careful:
             self._carefully(unit, finished, taken, seats, visit, now)
         else:
@@ -110,11 +110,11 @@ class OutboundDesk:
             if not any(each.state == "in_flight" for each in unit.waiting(self.lane, person)):
                 unit.remind(self.lane, person)  # else the end of that call, under another number, does
         visit.alerts, visit.uncalled = self._alerts, self._uncalled
-        if any(one.delivery.kind == "trigger" or _send(one).joined for one in visit.work):
+        if any(one.delivery.kind == "trigger" or one.job.joined for one in visit.work):
             unit.make_durable()  # a power cut must neither let a trigger go out twice nor hide a membership that was given
         return visit
 
-    def _settle_all(self, unit: Unit, finished: Sequence[Finished], now: float) -> set[int]:
+    def _settle_all(self, unit: Unit, finished: Sequence[Finished[Send]], now: float) -> set[int]:
         """Whose they were: somebody else's, when two people turned out to be one meanwhile."""
         settled = (self._settlement.settle(unit, one, now) for one in finished)
         return {person for person in settled if person is not None}
@@ -135,7 +135,7 @@ class OutboundDesk:
         return min(places, default=None)
 
     def _claim_all(
-        self, unit: Unit, taken: Sequence[tuple[int, Place]], seats: Seats, visit: Visit, now: float
+        self, unit: Unit, taken: Sequence[tuple[int, Place]], seats: Seats, visit: Visit[Send], now: float
     ) -> None:
         for person, place in taken:
             claimed = self._claim_next(unit, person, max(place.urgency, Urgency.TRIGGER), seats, now)
@@ -147,10 +147,10 @@ class OutboundDesk:
     def _carefully(
         self,
         unit: Unit,
-        finished: Sequence[Finished],
+        finished: Sequence[Finished[Send]],
         taken: Sequence[tuple[int, Place]],
         seats: Seats,
-        visit: Visit,
+        visit: Visit[Send],
         now: float,
     ) -> None:
         """One by one, each undone alone: one of them raises, and the others shall not suffer for it."""
@@ -159,7 +159,7 @@ class OutboundDesk:
             if problem is not None:
                 self._set_aside(unit, unit.delivery(one.work.delivery.id), problem, now)
         for person, place in taken:
-            alone = Visit()
+            alone: Visit[Send] = Visit()
             problem = unit.attempt(partial(self._claim_all, unit, [(person, place)], seats, alone, now))
             if problem is not None:
                 self._set_aside(unit, self._head(unit, person, now), problem, now)
@@ -167,7 +167,9 @@ class OutboundDesk:
             visit.work += alone.work
             visit.returned += alone.returned
 
-    def _claim_next(self, unit: Unit, person: int, urgency: int, seats: Seats, now: float) -> Work | NoSeat | None:
+    def _claim_next(
+        self, unit: Unit, person: int, urgency: int, seats: Seats, now: float
+    ) -> Work[Send] | NoSeat | None:
         """What goes first for a person; what needs no call is done with on the way. None: nothing, now.
 
         ``urgency``: that of the work for which the person was taken; earlier work goes along with it.
@@ -197,7 +199,7 @@ class OutboundDesk:
             return None
         return head
 
-    def _claim(self, unit: Unit, delivery: Delivery, seats: Seats, now: float) -> Work | NoSeat | None:
+    def _claim(self, unit: Unit, delivery: Delivery, seats: Seats, now: float) -> Work[Send] | NoSeat | None:
         person = unit.person(delivery.person or 0)
         assert person is not None
         remote = self._remote(unit, delivery, person, now)
@@ -256,7 +258,7 @@ class OutboundDesk:
 
     # On the event loop.
 
-    def free(self, call: Sequence[Work]) -> Free | None:
+    def free(self, call: Sequence[Work[Send]]) -> Free | None:
         first = call[0].delivery
         items = self._dispatch.at_once(first.kind) - len(call)
         size = self._dispatch.max_bytes - sum(one.weight for one in call)
@@ -264,17 +266,17 @@ class OutboundDesk:
             return None  # a trigger that waits, claimed, is one more in doubt when the hub is killed
         return Free(items, size)
 
-    async def do(self, call: Sequence[Work]) -> list[Answer]:
+    async def do(self, call: Sequence[Work[Send]]) -> list[Answer]:
         first = call[0].delivery
         if first.kind == "trigger" and first.unsure and self._repeat == "check":  # it is alone in its call
-            found = await self._dispatch.look_up(_send(call[0]).event)
+            found = await self._dispatch.look_up(call[0].job.event)
             if found is not None:
                 no_word = isinstance(found, OutcomeUnknown | PermanentError)
                 return [self._answer(found, first, lost=no_word)]
-        results = await self._dispatch.call(first.kind, [_send(one).event for one in call])
+        results = await self._dispatch.call(first.kind, [one.job.event for one in call])
         return [self._answer(result, one.delivery) for one, result in zip(call, results, strict=True)]
 
-    def overdue(self, call: Sequence[Work]) -> list[Answer]:
+    def overdue(self, call: Sequence[Work[Send]]) -> list[Answer]:
         late = OutcomeUnknown(f"no answer from the plugin within {self.connector.timeout:g} s")
         return [self._answer(late, one.delivery) for one in call]
 
@@ -301,7 +303,3 @@ def _needed(connector: ConnectorConfig) -> set[str]:
     """The purposes without which something is not sent there."""
     needed = {connector.requires, *(target.requires for target in connector.triggers.values())}
     return {purpose for purpose in needed if purpose is not None}
-
-
-def _send(work: Work) -> Send:
-    return cast("Send", work.job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, assert_never, cast
+from typing import Any, Literal, assert_never
 
 import msgspec
 
@@ -27,12 +27,12 @@ class Settlement:
         self.lane = connector.name
         self._connector = connector
 
-    def settle(self, unit: Unit, one: Finished, now: float) -> int | None:
+    def settle(self, unit: Unit, one: Finished[Send], now: float) -> int | None:
         """Write down what came of one call; returns whose it was, None when it is gone, as after an erasure."""
         delivery = self._ended(unit, one, now)
         if delivery is None:
             return None
-        send = cast("Send", one.work.job)
+        send = one.work.job
         rev = one.work.delivery.rev
         error: str | None = None
         match one.answer.verdict:
@@ -79,7 +79,7 @@ class Settlement:
         unit.note(self.note(delivery, now, "failed", reason="not-planned", detail=error))
         unit.release(self.lane, delivery.person or 0, now)
 
-    def _ended(self, unit: Unit, one: Finished, now: float) -> Delivery | None:
+    def _ended(self, unit: Unit, one: Finished[Send], now: float) -> Delivery | None:
         """The delivery of a call that has ended, with what follows however it did; None when it is in hand no more."""
         verdict = one.answer.verdict
         if isinstance(verdict, Pause):  # even when whom it was about is gone
@@ -89,7 +89,7 @@ class Settlement:
             self.lose_base(unit, delivery)  # the hook may have made several requests, and a vendor acts before it fails
         return delivery
 
-    def _claimed(self, unit: Unit, work: Work) -> Delivery | None:
+    def _claimed(self, unit: Unit, work: Work[Send]) -> Delivery | None:
         """The delivery of a call that has ended, as it is now; None when it is in hand no more."""
         waiting = unit.waiting(self.lane, work.key)
         found = next((each for each in waiting if each.id == work.delivery.id), None) or unit.delivery(work.delivery.id)
@@ -245,7 +245,7 @@ class Settlement:
         )
 
 
-def attempt(one: Finished, error: str) -> Attempt:
+def attempt(one: Finished[Any], error: str) -> Attempt:
     """A call that failed, for the log of attempts."""
     return Attempt(
         delivery=one.work.delivery.id,

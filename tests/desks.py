@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from esplanade.delivery.desk import Desk, Finished, Visit, Work
+from esplanade.delivery.desk import Desk, Finished, Turn, Visit, Work
 from esplanade.records import Place, Urgency
 from esplanade.store.port import Unit
 
@@ -25,12 +25,13 @@ def due(desk: Desk, unit: Unit, now: float, busy: Collection[int] = ()) -> list[
 
 def claim(desk: Desk, unit: Unit, calls: int, now: float, busy: Collection[int] = ()) -> list[Work]:
     """Put up to so many works in flight."""
-    return desk.visit(unit, [], due(desk, unit, now, busy), [calls] * len(Urgency), now, careful=False).work
+    turn = Turn(taken=due(desk, unit, now, busy), room=[calls] * len(Urgency), now=now)
+    return desk.visit(unit, turn, careful=False).work
 
 
 def settle(desk: Desk, unit: Unit, finished: Sequence[Finished], now: float) -> Visit:
     """Write down what came of calls."""
-    return desk.visit(unit, finished, [], [0] * len(Urgency), now, careful=False)
+    return desk.visit(unit, Turn(finished=finished, room=[0] * len(Urgency), now=now), careful=False)
 
 
 async def call(desk: Desk, work: Work, now: float) -> Finished:

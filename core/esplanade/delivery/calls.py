@@ -88,6 +88,15 @@ class Calls:
         found = {group: self._desk.free(call) for group, call in self._filling.items()}
         return {group: free for group, free in found.items() if free is not None}
 
+    def take_finished(self, most: int) -> list[Finished[Any]]:
+        """The first so many works that have ended, to be settled."""
+        taken, self.finished = self.finished[:most], self.finished[most:]
+        return taken
+
+    def put_back(self, finished: Sequence[Finished[Any]]) -> None:
+        """They were not settled after all."""
+        self.finished[:0] = finished
+
     def room(self, now: float) -> list[int]:
         """How many more calls may be filled with work that is at least so urgent, by urgency."""
         places = self.concurrency - len(self._running)

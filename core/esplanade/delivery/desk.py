@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
 from msgspec import Struct, field
@@ -26,6 +27,9 @@ class Free(Struct, frozen=True):
 
     items: int
     size: int
+
+
+NONE_OPEN: Mapping[Group, Free] = MappingProxyType({})
 
 
 class Work(Struct, Generic[Job], kw_only=True):
@@ -57,6 +61,19 @@ class Finished(Struct, Generic[Job], kw_only=True):
     answer: Answer
     began_at: float
     took_s: float
+
+
+class Turn(Struct, Generic[Job], frozen=True, kw_only=True):
+    """What one visit to the store is to do."""
+
+    finished: Sequence[Finished[Job]] = ()
+    taken: Sequence[tuple[int, Place]] = ()
+    """The keys that may be served, each with the place for which it was taken."""
+    room: Sequence[int]
+    """How many calls may be begun for work that is at least so urgent, by urgency."""
+    open_calls: Mapping[Group, Free] = NONE_OPEN
+    """The calls that an earlier visit began to fill and that wait for more."""
+    now: float
 
 
 class Visit(Struct, Generic[Job], kw_only=True):
@@ -94,18 +111,11 @@ class Desk(Protocol[Job]):
     def visit(
         self,
         unit: Unit,
-        finished: Sequence[Finished[Job]],
-        taken: Sequence[tuple[int, Place]],
-        room: Sequence[int],
-        now: float,
+        turn: Turn[Job],
         *,
         careful: bool,
-        open_calls: Mapping[Group, Free] = ...,
     ) -> Visit[Job]:
         """Settle what ended and claim what is next for the keys that were taken. One transaction.
-
-        ``room``: how many calls may be begun for work that is at least so urgent, by urgency. ``open_calls``: those that were begun
-        and wait for more.
 
         What it raises undoes it; then it is done again, ``careful``, so that only that is set aside which cannot be done.
         """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from random import Random
 from typing import TypeAlias, assert_never
@@ -23,8 +23,7 @@ from esplanade.records import Delivery, Entry, Place, Remote
 from esplanade.store.port import Unit
 
 from . import backoff
-from .desk import Answer, Finished, Free, Group, Visit, Work
-from .seats import NONE_OPEN
+from .desk import Answer, Finished, Free, Turn, Visit, Work
 from .settle import attempt
 from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn, exchange_of, judge
 
@@ -84,21 +83,12 @@ class InboundDesk:
             unit.save_delivery(delivery)
         return len(claimed)
 
-    def visit(
-        self,
-        unit: Unit,
-        finished: Sequence[Finished[Job]],
-        taken: Sequence[tuple[int, Place]],
-        room: Sequence[int],
-        now: float,
-        *,
-        careful: bool,
-        open_calls: Mapping[Group, Free] = NONE_OPEN,
-    ) -> Visit[Job]:
+    def visit(self, unit: Unit, turn: Turn[Job], *, careful: bool) -> Visit[Job]:
         visit: Visit[Job] = Visit()
-        for one in finished:
+        now = turn.now
+        for one in turn.finished:
             self._do(unit, one.work.delivery.id, partial(self._settle, unit, one, visit, now), now, careful=careful)
-        for number, _ in taken:
+        for number, _ in turn.taken:
             self._do(unit, number, partial(self._claim, unit, number, visit, now), now, careful=careful)
         return visit
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, assert_never
 
@@ -16,7 +16,7 @@ from esplanade.records import Place, Urgency, connector_of
 from esplanade.store.port import Store, Unit
 
 from .calls import Calls
-from .desk import Desk, Finished, Free, Group, Visit, Work
+from .desk import Desk, Finished, Turn, Visit, Work
 from .health import Health
 from .pace import Pacer
 from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn
@@ -109,19 +109,21 @@ class Lane:
         """The breaker's state now."""
         return self._health.state(self._clock.time())
 
-    def offer(self, places: Sequence[Place] | None) -> None:
-        """Work stands there now; None: anything may have changed."""
-        if places is None:
-            self._window.rescan()
-            self._calls.withdraw()  # two may be one by now, and what was claimed for either be another's
-        else:
-            now, key_of = self._clock.time(), self._desk.key
-            for place in places:
-                self._window.offer(key_of(place), place, now)
-            gone = {key_of(place) for place in places if place.urgency == Urgency.OPT_OUT and place.due_at <= now}
-            if gone:  # who opts out gets nothing more that is not yet under way
-                self._opted_out |= gone
-                self._calls.withdraw(gone)
+    def offer(self, places: Sequence[Place]) -> None:
+        """Work stands there now."""
+        now, key_of = self._clock.time(), self._desk.key
+        for place in places:
+            self._window.offer(key_of(place), place, now)
+        gone = {key_of(place) for place in places if place.urgency == Urgency.OPT_OUT and place.due_at <= now}
+        if gone:  # who opts out gets nothing more that is not yet under way
+            self._opted_out |= gone
+            self._calls.withdraw(gone)
+        self.wake()
+
+    def rescan(self) -> None:
+        """Anything may have changed: read all that waits anew."""
+        self._window.rescan()
+        self._calls.withdraw()  # two may be one by now, and what was claimed for either be another's
         self.wake()
 
     def wake(self) -> None:
@@ -195,7 +197,7 @@ class Lane:
         self._opted_out.clear()
         if self._draining or not self._health.is_sound(now):
             self._calls.withdraw()
-        finished, self._calls.finished = self._calls.finished[: self._bite], self._calls.finished[self._bite :]
+        finished = self._calls.take_finished(self._bite)
         room = NO_ROOM if self._draining else self._calls.room(now)
         open_calls = self._calls.open_calls
         seats = sum(free.items for free in open_calls.values())
@@ -208,12 +210,8 @@ class Lane:
             return
         ask = partial(
             self._ask,
-            finished=finished,
-            taken=taken,
-            room=room,
-            open_calls=open_calls,
+            turn=Turn(finished=finished, taken=taken, room=room, open_calls=open_calls, now=now),
             pages=pages,
-            now=now,
         )
         try:
             try:
@@ -224,7 +222,7 @@ class Lane:
                 self._log.error("lane_failed", lane=self.name, error=type(problem).__name__)
                 visit, read = await self._store.run(partial(ask, careful=True), durable=False)
         except BaseException:
-            self._calls.finished[:0] = finished
+            self._calls.put_back(finished)
             self._window.give_back(taken, now)
             raise
         for page, places, later in read:
@@ -237,18 +235,14 @@ class Lane:
         self,
         unit: Unit,
         *,
-        finished: list[Finished[Any]],
-        taken: Taken,
-        room: Sequence[int],
-        open_calls: Mapping[Group, Free],
+        turn: Turn[Any],
         pages: list[Page],
-        now: float,
         careful: bool,
     ) -> tuple[Visit[Any], list[tuple[Page, list[Place], float | None]]]:
         """On the writer."""
         began = time.monotonic()
-        visit = self._desk.visit(unit, finished, taken, room, now, careful=careful, open_calls=open_calls)
-        self._learn(len(finished) + len(taken) - len(visit.returned), time.monotonic() - began)
+        visit = self._desk.visit(unit, turn, careful=careful)
+        self._learn(len(turn.finished) + len(turn.taken) - len(visit.returned), time.monotonic() - began)
         read = [
             (
                 page,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
@@ -21,10 +21,10 @@ from esplanade.store.port import Unit
 from esplanade.sync import merge
 from esplanade.sync.plan import Send, Skip, sent_values
 
-from .desk import Answer, Finished, Free, Group, Visit, Work
+from .desk import Answer, Finished, Free, Turn, Visit, Work
 from .dispatch import Dispatch, Result
 from .planning import Decision, Planner
-from .seats import NO_SEAT, NONE_OPEN, NoSeat, Seats
+from .seats import NO_SEAT, NoSeat, Seats
 from .settle import Settlement
 from .verdict import exchange_of, judge
 
@@ -84,28 +84,18 @@ class OutboundDesk:
             unit.save_delivery(delivery)
         return len(claimed)
 
-    def visit(
-        self,
-        unit: Unit,
-        finished: Sequence[Finished[Send]],
-        taken: Sequence[tuple[int, Place]],
-        room: Sequence[int],
-        now: float,
-        *,
-        careful: bool,
-        open_calls: Mapping[Group, Free] = NONE_OPEN,
-    ) -> Visit[Send]:
-        people = {one.work.key for one in finished} | {key for key, _ in taken}
+    def visit(self, unit: Unit, turn: Turn[Send], *, careful: bool) -> Visit[Send]:
+        people = {one.work.key for one in turn.finished} | {key for key, _ in turn.taken}
         unit.expect(people=people, lanes=(self.lane,))
         self._alerts, self._uncalled = {}, {}
         visit: Visit[Send] = Visit()
-        seats = Seats(self._dispatch, room, open_calls)
+        seats = Seats(self._dispatch, turn.room, turn.open_calls)
         if careful:
-            self._carefully(unit, finished, taken, seats, visit, now)
+            self._carefully(unit, turn, seats, visit)
         else:
-            settled = self._settle_all(unit, finished, now)
+            settled = self._settle_all(unit, turn.finished, turn.now)
             people.update(settled)
-            self._claim_all(unit, self._in_turn(unit, settled, taken, now), seats, visit, now)
+            self._claim_all(unit, self._in_turn(unit, settled, turn.taken, turn.now), seats, visit, turn.now)
         for person in people - {one.key for one in visit.work}:
             if not any(each.state == "in_flight" for each in unit.waiting(self.lane, person)):
                 unit.remind(self.lane, person)  # else the end of that call, under another number, does
@@ -144,21 +134,14 @@ class OutboundDesk:
             elif claimed is not None:
                 visit.returned.append((person, place))
 
-    def _carefully(
-        self,
-        unit: Unit,
-        finished: Sequence[Finished[Send]],
-        taken: Sequence[tuple[int, Place]],
-        seats: Seats,
-        visit: Visit[Send],
-        now: float,
-    ) -> None:
+    def _carefully(self, unit: Unit, turn: Turn[Send], seats: Seats, visit: Visit[Send]) -> None:
         """One by one, each undone alone: one of them raises, and the others shall not suffer for it."""
-        for one in finished:
+        now = turn.now
+        for one in turn.finished:
             problem = unit.attempt(partial(self._settle_all, unit, [one], now))
             if problem is not None:
                 self._set_aside(unit, unit.delivery(one.work.delivery.id), problem, now)
-        for person, place in taken:
+        for person, place in turn.taken:
             alone: Visit[Send] = Visit()
             problem = unit.attempt(partial(self._claim_all, unit, [(person, place)], seats, alone, now))
             if problem is not None:

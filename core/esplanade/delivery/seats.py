@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from esplanade.records import Delivery, Urgency
 
-from .desk import OPEN_CALL, Free, Group
+from .desk import NONE_OPEN, OPEN_CALL, Free, Group
 from .dispatch import Dispatch
 
 _bytes_of = msgspec.json.Encoder().encode
@@ -28,7 +27,6 @@ class NoSeat:
 
 
 NO_SEAT: Final = NoSeat()
-NONE_OPEN: Mapping[Group, Free] = MappingProxyType({})
 
 
 class _Open:

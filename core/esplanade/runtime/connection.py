@@ -16,6 +16,7 @@ from esplanade.config.model import ConnectorConfig, Hub, Pace
 from esplanade.connector import Connector, Traits, methods_of, traits_of
 from esplanade.context import Context, Log
 from esplanade.delivery.breaker import Breaker
+from esplanade.delivery.desk import Desk
 from esplanade.delivery.dispatch import NEVER_AT_ONCE, Dispatch
 from esplanade.delivery.health import Health, Unmoved
 from esplanade.delivery.inbound import InboundDesk
@@ -93,7 +94,6 @@ class Connection:
         self.ctx = ctx
         self.twin = twin
         self.methods = methods_of(type(plugin))
-        self.lanes: list[Lane] = []
         self.puller: Puller | None = None
         self.traits = traits
         self.pacer = pacer
@@ -175,32 +175,8 @@ class Connection:
             rng=shared.rng,
         )
         unpaced = Pacer(Pace(), shared.clock)  # what reading a webhook asks the vendor is paced like the rest
-        for desk, pacer, concurrency, kind in (
-            (outbound, self.pacer, self.config.pace.concurrency, Health),
-            (inbound, unpaced, 1, Unmoved),
-        ):
-            self.lanes.append(
-                Lane(
-                    desk,
-                    shared.store,
-                    clock=shared.clock,
-                    log=log,
-                    pacer=pacer,
-                    concurrency=concurrency,
-                    timeout_s=self.config.timeout + GRACE_S,
-                    health=kind(
-                        Breaker(self.config.breaker),
-                        lane=desk.lane,
-                        retry=self.config.retry,
-                        rng=shared.rng,
-                        log=log,
-                    ),
-                    on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
-                    on_journalled=shared.on_journalled,
-                    alert=shared.alert,
-                    metrics=shared.metrics,
-                )
-            )
+        self.outbound = self._lane(outbound, self.pacer, self.config.pace.concurrency, Health, shared, log)
+        self.inbound = self._lane(inbound, unpaced, 1, Unmoved, shared, log)
         if "pull" in self.methods or "fetch" in self.methods:
             self.puller = Puller(
                 self.config,
@@ -214,14 +190,28 @@ class Connection:
                 alert=shared.alert,
             )
 
-    @property
-    def outbound(self) -> Lane:
-        """The lane towards the vendor."""
-        return self.lanes[0]
+    def _lane(
+        self, desk: Desk[Any], pacer: Pacer, concurrency: int, health: type[Health], shared: Shared, log: Log
+    ) -> Lane:
+        breaker = Breaker(self.config.breaker)
+        return Lane(
+            desk,
+            shared.store,
+            clock=shared.clock,
+            log=log,
+            pacer=pacer,
+            concurrency=concurrency,
+            timeout_s=self.config.timeout + GRACE_S,
+            health=health(breaker, lane=desk.lane, retry=self.config.retry, rng=shared.rng, log=log),
+            on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
+            on_journalled=shared.on_journalled,
+            alert=shared.alert,
+            metrics=shared.metrics,
+        )
 
     def lane(self, name: str) -> Lane:
         """One of its lanes, by the name that the lane has in the store."""
-        return self.lanes[name != self.config.name]
+        return self.outbound if name == self.config.name else self.inbound
 
     def require(self, method: Literal["pull", "discover", "check"]) -> None:
         """Raise MissingMethodError when the plugin does not have an optional method."""
@@ -234,17 +224,17 @@ class Connection:
     def start(self) -> None:
         """Let the lanes run."""
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(lane.run(), name=f"lane {lane.name}") for lane in self.lanes]
+        self._tasks = [loop.create_task(lane.run(), name=f"lane {lane.name}") for lane in (self.outbound, self.inbound)]
 
     async def stop(self, registry: Registry, *, within_s: float) -> None:
         """Settle what is under way, for so long at most, then close everything."""
         if self._tasks:
             try:
                 async with asyncio.timeout(within_s):
-                    await asyncio.gather(*(lane.drain() for lane in self.lanes))
+                    await asyncio.gather(self.outbound.drain(), self.inbound.drain())
             except TimeoutError:
                 self.ctx.log.warning("not_drained")
-                await asyncio.gather(*(lane.abandon() for lane in self.lanes))
+                await asyncio.gather(self.outbound.abandon(), self.inbound.abandon())
         for task in self._tasks:
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):

@@ -14,13 +14,13 @@ from esplanade import __version__
 from esplanade.clock import Clock, SystemClock
 from esplanade.config.model import Config, ConnectorConfig
 from esplanade.delivery.pull import Puller, PullResult
-from esplanade.errors import DeliveryError, EsplanadeError, PluginError, PluginLoadError, StoreError
+from esplanade.errors import DeliveryError, EsplanadeError, PluginError, StoreError
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.fold import Fold
 from esplanade.ingest.world import World
 from esplanade.model import CheckResult, Discovery, InboundRequest
 from esplanade.observe.metrics import Metrics
-from esplanade.records import DeliveryFilter, connector_of
+from esplanade.records import DeliveryFilter
 from esplanade.registry import Registry, version_of
 from esplanade.schedule import Job, Schedule, Timing
 from esplanade.store.locate import open_store
@@ -34,6 +34,7 @@ from .audit import log_head
 from .budgets import Budgets
 from .catch_up import CatchUp
 from .connection import Connection, Shared, asked
+from .connections import Connections
 from .erasing import Erasing
 from .keys import hook_keys, load_secret
 from .load import Loaded
@@ -61,15 +62,23 @@ class Hub:
         self.intake = Intake(store, clock, on_accepted=self.metrics.accepted)
         self.alert = Alerts(loaded.config.hub, clock, self.log)
         self.connections: dict[str, Connection] = {}
-        self.failures: dict[str, str] = {}
+        """Those that run, by name."""
         self.url = ""
-        self._world = self._make_world()
+        self._world = World.of(self.config, {})
         self._fold = Fold(store, self.intake, self._world, self.log, alert=self.alert)
         self._schedule = Schedule(store, clock, self.log)
         self._secret = b""
         self._tasks = Tasks(clock, self.log)
         self._pausing = Pausing(self.connections, store, clock, self.alert, self._tasks, self.log)
         self._budgets = Budgets(self.connections, store)
+        self._connections = Connections(
+            self.connections,
+            registry=self.registry,
+            pausing=self._pausing,
+            budgets=self._budgets,
+            log=self.log,
+            shared=self._shared,
+        )
         self._erasing = Erasing(store, self.intake, clock, self.log, lambda: self.config)
         self._catch_up = CatchUp(store, clock, self.log, self._tasks, lambda: self._world)
         self._runner: web.AppRunner | None = None
@@ -86,6 +95,11 @@ class Hub:
     def world(self) -> World:
         """What the fold and the lanes know of the configuration."""
         return self._world
+
+    @property
+    def failures(self) -> Mapping[str, str]:
+        """Why enabled connectors do not run, by name."""
+        return self._connections.failures
 
     @property
     def ready(self) -> bool:
@@ -133,7 +147,7 @@ class Hub:
                 connection.start()
             self._catch_up.begin(self.connections)
             await self._schedule.start(self._jobs())
-            self._tasks.every(SWEEP_S, self._sweep)
+            self._tasks.every(SWEEP_S, self._connections.sweep)
             self._tasks.every(BUDGETS_S, self._budgets.save)
             self._tasks.every(PRUNE_S, self._prune)
         await log_head(self.store, self.log)
@@ -145,7 +159,7 @@ class Hub:
         if self._runner is not None:
             await self._runner.cleanup()
         self._schedule.stop()
-        await self._disconnect(self.connections.values())
+        await self._close(self.connections.values())
         await self._tasks.stop()
         await self.alert.close()
         if ran:
@@ -163,12 +177,13 @@ class Hub:
         self._secret = await load_secret(self.config, self.store)
         await self._catch_up.mark(self.config)
         wanted = loaded.config.connectors
-        await self._disconnect(
+        await self._close(
             connection
             for name, connection in self.connections.items()
             if not (same_hub and wanted.get(name) == connection.config and self._is_current(connection))
         )
-        self.failures = {name: why for name, why in self.failures.items() if name in wanted}
+        for name in self.failures.keys() - wanted.keys():
+            del self._connections.failures[name]
         for connector in wanted.values():
             if connector.name not in self.connections:
                 await self._connect(connector)
@@ -187,9 +202,7 @@ class Hub:
             if not self._delivers:
                 return
             await self._catch_up.done()
-            for connection in self.connections.values():
-                for lane in connection.lanes:
-                    await lane.quiet()
+            await self._connections.quiet()
             if self._progress() == before:
                 return
 
@@ -273,14 +286,10 @@ class Hub:
 
     def _progress(self) -> int:
         """Grows with every entry folded and every work settled."""
-        lanes = [lane for connection in self.connections.values() for lane in connection.lanes]
-        return self._fold.done + sum(lane.done for lane in lanes)
-
-    def _make_world(self) -> World:
-        return World.of(self.config, {name: connection.traits for name, connection in self.connections.items()})
+        return self._fold.done + sum(lane.done for lane in self._connections.lanes)
 
     def _set_world(self) -> None:
-        self._world = self._make_world()
+        self._world = World.of(self.config, self._connections.traits)
         self._fold.world = self._world
 
     async def _connection(self, name: str) -> Connection:
@@ -292,37 +301,12 @@ class Hub:
         return connection
 
     async def _connect(self, connector: ConnectorConfig) -> None:
-        if not connector.enabled:
-            return
-        plugin = self.loaded.plugins[connector.plugin]
-        try:
-            if isinstance(plugin, PluginLoadError):
-                raise plugin
-            connection = await Connection.open(connector, plugin, self._shared())
-        except PluginLoadError as problem:
-            self.failures[connector.name] = str(problem)
-            self.log.error("connector_failed", connector=connector.name, error=str(problem))
-            return
-        self.failures.pop(connector.name, None)
-        self.connections[connector.name] = connection
-        await self._pausing.restore(connection)
-        await self._budgets.restore(connection)
-        if connection.twin is not None and self.url:
+        connection = await self._connections.open(connector, self.loaded.plugins[connector.plugin])
+        if connection is not None and connection.twin is not None and self.url:
             connection.twin.hook_url = self._hook_url(connector.name, self.url)
 
-    async def _disconnect(self, connections: Iterable[Connection]) -> None:
-        """Stop connections, all at once; they are swept until they have stopped."""
-
-        async def stop(connection: Connection) -> None:
-            try:
-                await connection.stop(self.registry, within_s=self.config.hub.drain_timeout)
-                await self._budgets.save_one(connection)
-            except StoreError as problem:
-                self.log.error("budget_not_kept", connector=connection.config.name, error=str(problem))
-            finally:
-                self.connections.pop(connection.config.name, None)
-
-        await asyncio.gather(*[stop(connection) for connection in connections])
+    async def _close(self, connections: Iterable[Connection]) -> None:
+        await self._connections.close(connections, within_s=self.config.hub.drain_timeout)
 
     def _is_current(self, connection: Connection) -> bool:
         """Whether its plugin is still the one that was loaded last: an edited file gives a new class."""
@@ -379,20 +363,11 @@ class Hub:
         await asked(puller.reread_pending())
 
     def _on_commit(self, committed: Committed) -> None:
-        """Tell the lanes what work has come to them, or may go now."""
         self.metrics.committed([committed.took_s])
         for (connector, _, reason), many in committed.noted.items():
             if reason == "echo":
                 self.metrics.echoed(connector, many)
-        for name, places in committed.places.items():
-            connection = self.connections.get(connector_of(name))
-            if connection is not None:
-                connection.lane(name).offer(places)
-
-    def _sweep(self) -> None:
-        for connection in self.connections.values():
-            for lane in connection.lanes:
-                lane.sweep()
+        self._connections.tell(committed)
 
     async def _prune(self) -> None:
         await prune(self.store, self.clock.time(), self.config.hub.retention)

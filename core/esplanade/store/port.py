@@ -38,8 +38,10 @@ class Committed(Struct, frozen=True, kw_only=True):
     """What others must know of a commit."""
 
     took_s: float = 0.0
-    places: Mapping[str, list[Place] | None] = field(default_factory=dict)
-    """Where work stands now that was queued or put off, by lane; None for a lane in which anything may have changed."""
+    places: Mapping[str, list[Place]] = field(default_factory=dict)
+    """Where work stands now that was queued or put off, by lane."""
+    shuffled: Collection[str] = ()
+    """The lanes in which anything else may have changed, too."""
     noted: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     """How many notes were made, by connector, what and reason."""
 

@@ -182,6 +182,8 @@ class Station:
     def _on_commit(self, committed):
         if "crm" in committed.places:
             self.lane.offer(committed.places["crm"])
+        if "crm" in committed.shuffled:
+            self.lane.rescan()
 
     def start(self):
         self.task = asyncio.create_task(self.lane.run())
@@ -811,7 +813,7 @@ async def test_work_of_which_the_lane_was_not_told_is_found_once_it_looks_throug
     await here.profiles("ada", "bob")
     await here.quiet()
     assert here.vendor.calls == []
-    here.lane.offer(None)
+    here.lane.rescan()
     await here.quiet()
     assert sorted(here.vendor.calls) == [("ada", "profile"), ("bob", "profile")]
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esplanade.delivery.desk import OPEN_CALL, Free
+from esplanade.delivery.desk import NONE_OPEN, OPEN_CALL, Free
 from esplanade.delivery.dispatch import Dispatch
-from esplanade.delivery.seats import NONE_OPEN, Seats
+from esplanade.delivery.seats import Seats
 from esplanade.model import KINDS
 from esplanade.records import Delivery, Urgency
 

@@ -80,7 +80,8 @@ class DeliveryWrites(DeliveryReads):
         self._claims: dict[int, str] = {}
         self._unclaimed: list[int] = []
         self._attempts: list[tuple[Any, ...]] = []
-        self._places: dict[str, list[Place] | None] = {}
+        self._places: dict[str, list[Place]] = {}
+        self._shuffled: set[str] = set()
         self._in_flight = {row[0] for row in db.execute(IN_CLAIMS)}
         self._last_delivery = super().last_delivery()
 
@@ -228,7 +229,7 @@ class DeliveryWrites(DeliveryReads):
         self._write_rows()
         self._open.forget()
         self.db.execute(BRING_FORWARD, {"by": seconds, "now": now})
-        self._places.update(dict.fromkeys((lane for (lane,) in self.db.execute(LANES)), None))
+        self._shuffled.update(lane for (lane,) in self.db.execute(LANES))
 
     def release(self, lane: str, person: int, now: float) -> None:
         for each in self._in_order(lane, person):
@@ -268,12 +269,13 @@ class DeliveryWrites(DeliveryReads):
 
     def shuffled(self, lane: str) -> None:
         """Say that work in a lane may have become due in a way that left no trace here."""
-        self._places[lane] = None
+        self._shuffled.add(lane)
 
-    def take_places(self) -> dict[str, list[Place] | None]:
-        """What may have become due since this was last asked, by lane; None: anything."""
-        places, self._places = self._places, {}
-        return places
+    def take_places(self) -> tuple[dict[str, list[Place]], set[str]]:
+        """What may have become due since this was last asked, by lane, and the lanes in which anything may."""
+        taken = self._places, self._shuffled
+        self._places, self._shuffled = {}, set()
+        return taken
 
     # Inside.
 
@@ -326,9 +328,8 @@ class DeliveryWrites(DeliveryReads):
         return person in self._newborn and (lane, person) not in self._begun
 
     def _show(self, delivery: Delivery) -> None:
-        places = self._places.setdefault(delivery.lane, [])
-        if places is not None:
-            places.append(Place(delivery.urgency, delivery.due_at, delivery.id, delivery.person))
+        place = Place(delivery.urgency, delivery.due_at, delivery.id, delivery.person)
+        self._places.setdefault(delivery.lane, []).append(place)
 
     def _write_rows(self) -> None:
         if self._unwritten:

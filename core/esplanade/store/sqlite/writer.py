@@ -292,7 +292,8 @@ class Writer:
             error = _translated(problem)
             return [(piece, None, error) for piece in in_hand], None
         self._owed += owed
-        return told, Committed(took_s=took_s, places=self._unit.take_places(), noted=noted)
+        places, shuffled = self._unit.take_places()
+        return told, Committed(took_s=took_s, places=places, shuffled=shuffled, noted=noted)
 
     def _begin(self, *, durable: bool) -> None:
         # A commit that is not full outlives this process, not the power; the next full one takes it to the disk as well.

@@ -81,6 +81,10 @@ class PluginLoadError(PluginError):
     """A plugin could not be found, imported or registered. The message names it and the remedy."""
 
 
+LONGEST_WAIT_S = 86_400.0
+"""The longest wait that is granted to a vendor who asks for one."""
+
+
 class DeliveryError(EsplanadeError):
     """Root of what hooks raise to tell the core what to do next.
 

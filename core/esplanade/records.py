@@ -272,7 +272,6 @@ class QueueCounts(Struct, kw_only=True):
     in_flight: int = 0
     parked: int = 0
     dead: int = 0
-    done: int = 0
     oldest_due_at: float | None = None
 
 

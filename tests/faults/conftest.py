@@ -76,7 +76,7 @@ async def at_rest(hub, connector="vendor"):
     looks = 0
     while looks < 3:  # what the lane asked of the store before a look is done by the next one
         await hub.store.run(lambda _: None, durable=False)
-        looks = 0 if lane._window.busy or lane._calls.finished or lane._woken.is_set() else looks + 1
+        looks = 0 if lane._window._busy or lane._calls.finished or lane._woken.is_set() else looks + 1
 
 
 async def calls_of(hub, vendor, *, enough=40):

@@ -5,9 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from esplanade.config.model import Retry
-
-LONGEST_WAIT_S = 86_400.0
-"""The longest wait that is granted to a vendor who asks for one."""
+from esplanade.errors import LONGEST_WAIT_S
 
 
 def delay(attempts: int, retry: Retry, rng: Random, *, asked_for: float | None = None) -> float:

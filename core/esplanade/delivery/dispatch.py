@@ -73,11 +73,13 @@ class Dispatch:
         """Whether a trigger whose outcome is unknown was sent: then it is delivered. None: it was not."""
         assert self._was_sent is not None
         try:
-            sent = await self._was_sent(event, self._ctx)
+            sent: object = await self._was_sent(event, self._ctx)
         except Exception as problem:  # noqa: BLE001 - whatever a plugin raises becomes a verdict
             return problem
         except SystemExit:  # asyncio would let it end the hub
             return PluginError("the plugin raised SystemExit")
+        if not isinstance(sent, bool):  # None is no word on it, and no reason to send it once more
+            return PluginError(f"was_sent must return True or False, not {type(sent).__name__}")
         return SENT if sent else None
 
     async def _one(self, hook: Hook, kind: str, event: Any) -> Result:

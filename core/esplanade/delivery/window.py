@@ -45,11 +45,6 @@ class Window:
         """Whether the store may hold more that is due, behind the cursor."""
         self._later: list[float | None] = [None] * len(Urgency)
 
-    @property
-    def busy(self) -> int:
-        """How many are under way."""
-        return len(self._busy)
-
     def __len__(self) -> int:
         return len(self._places)
 

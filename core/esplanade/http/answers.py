@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from esplanade.errors import (
+    LONGEST_WAIT_S,
     AuthenticationError,
     DeliveryError,
     EndpointGone,
@@ -22,7 +23,6 @@ from esplanade.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-LONGEST_WAIT_S = 86_400.0
 EXCERPT_CHARS = 300
 _LOOKED_AT_CHARS = 4_096
 

@@ -117,7 +117,7 @@ async def at_rest(hub):
     async with asyncio.timeout(10):
         while looks < 3:  # what the lane asked of the store before a look is answered by the next one
             await hub.store.run(lambda _: None, durable=False)
-            looks = 0 if found._window.busy or found._calls.finished or found._woken.is_set() else looks + 1
+            looks = 0 if found._window._busy or found._calls.finished or found._woken.is_set() else looks + 1
 
 
 def profiles(hub, names, city="Delft", **more):

@@ -302,6 +302,11 @@ class TestLookingUp:
     async def test_one_that_was_not_sent_is_still_to_be_sent(self):
         assert await self.ask(lambda _: False) is None
 
+    @pytest.mark.parametrize("nonsense", [None, 0, "", "yes", Outcome()])
+    async def test_what_is_neither_yes_nor_no_is_a_fault_of_the_plugin(self, nonsense):
+        told = f"PluginError: was_sent must return True or False, not {type(nonsense).__name__}"
+        assert text(await self.ask(lambda _: nonsense)) == told
+
     async def test_an_error_is_an_answer_too(self):
         problem = TemporaryError("down")
         assert await self.ask(raising(problem).act) is problem

@@ -258,7 +258,7 @@ class DeliveryWrites(DeliveryReads):
         self._begun.clear()
 
     def forget_work(self) -> None:
-        """What is remembered may be wrong, and what was to be written was undone. The lanes look through all that waits."""
+        """What is remembered may be wrong, and what was to be written was undone."""
         self._open.forget()
         self._begun.clear()
         self._unwritten.clear()

@@ -92,7 +92,7 @@ def test_a_key_is_served_once_at_a_time():
     lane = Lane()
     lane.queue(place(1, person=7), place(2, person=7), place(3, person=8))
     assert [key for key, _ in lane.takes(3)] == [7, 8]
-    assert lane.len(window._busy) == 2
+    assert len(lane.window._busy) == 2
     assert lane.takes(3) == []
     lane.ends(7, 1)
     assert [each.delivery for _, each in lane.takes(3)] == [2]

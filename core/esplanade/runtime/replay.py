@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct, field
 
 from esplanade.records import Delivery, DeliveryFilter, Entry
-from esplanade.store.port import Store, Unit
+from esplanade.store.port import Reader, Store, Unit
 
 SLICE = 100
 """Deliveries that one unit goes through: few enough that it does not keep the writer from the next commit."""
@@ -42,10 +42,9 @@ async def replay(
     force = force and wanted.ids is not None
     progress = Progress()
     last = await store.read(lambda reader: reader.last_delivery())
-    more = True
-    while more:
+    while numbers := await store.read(partial(_matching, wanted=wanted, after=progress.after, last=last)):
         before = progress.journalled
-        more = await store.run(partial(_go_through, wanted=wanted, progress=progress, last=last, force=force, now=now))
+        await store.run(partial(_go_through, numbers=numbers, wanted=wanted, progress=progress, force=force, now=now))
         on_journalled(progress.journalled - before)
     finished = sorted(progress.finished.values())
     for start in range(0, len(finished), SLICE):
@@ -53,13 +52,20 @@ async def replay(
     return progress.replayed + len(finished)
 
 
-def _go_through(unit: Unit, wanted: DeliveryFilter, progress: Progress, last: int, *, force: bool, now: float) -> bool:
-    """The next few; False: there are no more."""
-    page = [delivery for delivery, _ in unit.deliveries(wanted, after=progress.after, limit=SLICE)]
+def _matching(reader: Reader, wanted: DeliveryFilter, after: int, last: int) -> list[int]:
+    """The next few. They are looked for beside the writer, which has no time to go through all that does not match."""
+    found = reader.deliveries(wanted, after=after, limit=SLICE)
+    return [delivery.id for delivery, _ in found if delivery.id <= last]
+
+
+def _go_through(
+    unit: Unit, numbers: list[int], wanted: DeliveryFilter, progress: Progress, *, force: bool, now: float
+) -> None:
     again = 0
-    for delivery in page:
-        if delivery.id > last:
-            break
+    for number in numbers:
+        delivery = unit.delivery(number)
+        if delivery is None or not _still_matches(delivery, wanted):
+            continue
         if delivery.state == "done" and delivery.kind in {"profile", "consent"}:
             progress.finished[delivery.lane, delivery.person, delivery.kind, delivery.subject] = delivery.id
         elif _may_replay(delivery, force=force):
@@ -67,9 +73,12 @@ def _go_through(unit: Unit, wanted: DeliveryFilter, progress: Progress, last: in
             again += 1
             progress.journalled += delivery.kind == "fold"
     progress.replayed += again
-    if page:
-        progress.after = page[-1].id
-    return bool(page) and progress.after < last
+    progress.after = numbers[-1]
+
+
+def _still_matches(delivery: Delivery, wanted: DeliveryFilter) -> bool:
+    """Whether what may have changed since it was found has not."""
+    return (wanted.states is None or delivery.state in wanted.states) and wanted.reason in {None, delivery.reason}
 
 
 def _repeat(unit: Unit, finished: list[int], now: float) -> None:

@@ -252,6 +252,22 @@ async def test_no_person_is_ever_without_the_deliveries_that_need_them(store, pe
         step, _ = await store.run(lambda unit, at=step: unit.erase(at, unit.traces(at)))
 
 
+async def test_the_lanes_look_anew_when_it_begins_and_whenever_work_is_dropped(store, people):
+    """What they have claimed for the person since it began must not be sent either."""
+    told = []
+    store.on_commit = told.append
+
+    async def shuffled():
+        waits = set(await store.read(lambda reader: reader.open_deliveries(people["ada"])))
+        return waits, set(told[-1].shuffled)
+
+    step = await store.run(lambda unit: unit.begin_erasure(people["ada"], (), NOW))
+    waits, looked_through = await shuffled()
+    assert waits == looked_through != set()
+    step, _ = await store.run(lambda unit: unit.erase(step, unit.traces(step)))
+    assert await shuffled() == (set(), waits)
+
+
 # The journal.
 
 

@@ -121,12 +121,17 @@ class SqliteUnit(
 
     def begin_erasure(self, person: int, given: Iterable[str], at: float) -> Erasure:
         self.write()
-        for lane in self.open_deliveries(person):
-            self.shuffled(lane)  # what is claimed for them is not sent any more
+        self._take_back(person)
         return super().begin_erasure(person, given, at)
 
     def erase(self, erasure: Erasure, traces: Traces) -> tuple[Erasure, int]:
         self.write()
+        self._take_back(erasure.person)  # what was claimed since it began, too
         erased = super().erase(erasure, traces)
         self.forget()
         return erased
+
+    def _take_back(self, person: int) -> None:
+        """Let nothing be sent that is claimed for somebody and not under way yet."""
+        for lane in self.open_deliveries(person):
+            self.shuffled(lane)

@@ -33,9 +33,9 @@ def table(stacks: Iterable[str]) -> list[str]:
         path, _, many = line.strip().rpartition(" ")
         thread, *frames = path.split(";")
         names = [_name(frame) for frame in frames]
-        if not names:
-            continue
-        thread = "writer" if any(name.startswith("_write ") for name in names) else _thread(thread)
+        if not names or any("importlib" in name for name in names):
+            continue  # the start
+        thread = _thread(thread)
         threads[thread] += int(many)
         own[thread, names[-1]] += int(many)
         whole.update(dict.fromkeys(((thread, name) for name in names), int(many)))

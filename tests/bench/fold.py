@@ -160,7 +160,7 @@ def _each(work: Callable[[], object], times: int = 20_000) -> float:
 def _judged() -> Callable[[], object]:
     remote = Remote(person=1, connector="vendor0", email="a@load.example", fields={"FIELD0": "Ada"})
     telling = merge.Telling(now=5_000.0, window=600.0, at=5_000.0, has_clock=False, fresh=False)
-    return lambda: merge.judge(
+    return lambda: merge.weigh(
         "Ada Lovelace",
         key="FIELD0",
         remote=remote,

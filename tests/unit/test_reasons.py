@@ -89,7 +89,7 @@ ALLOWED = {
     },
     "delivery/verdict.py": {
         "_plain": {"case _": HANDED_ON},
-        "judge": {"plain is not None": "the verdict itself says so, and is recorded when it is settled"},
+        "verdict_on": {"plain is not None": "the verdict itself says so, and is recorded when it is settled"},
     },
     "ingest/doubt.py": {"raise_": {"found is None": "the same doubt was raised and noted before"}},
     "ingest/fanout.py": {

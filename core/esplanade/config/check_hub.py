@@ -71,7 +71,7 @@ def check_tokens(config: Config, findings: Findings) -> None:
                 f"the hub listens on {config.hub.host} without a token; set one of {MIN_TOKEN} characters or more",
             )
     else:
-        _judge(config.hub.admin_token, admin, findings, exposed=exposed)
+        _check_token(config.hub.admin_token, admin, findings, exposed=exposed)
     holders: dict[Secret, str] = {}
     if config.hub.admin_token:
         holders[config.hub.admin_token] = "hub.admin_token"
@@ -83,7 +83,7 @@ def check_tokens(config: Config, findings: Findings) -> None:
         if source.token in holders:
             findings.refuse(where, f"the same token as {holders[source.token]}; give each its own")
         holders.setdefault(source.token, f"sources.{name}.token")
-        _judge(source.token, where, findings, exposed=exposed)
+        _check_token(source.token, where, findings, exposed=exposed)
     for place, secret in _others(config):
         if secret and len(secret.reveal()) < MIN_TOKEN:
             findings.warn(place, f"short; use {MIN_TOKEN} random characters or more, or leave it empty")
@@ -107,7 +107,7 @@ def _others(config: Config) -> list[tuple[Where, Secret]]:
     return [(("hub", "secret"), config.hub.secret), *keys]
 
 
-def _judge(token: Secret, where: Where, findings: Findings, *, exposed: bool) -> None:
+def _check_token(token: Secret, where: Where, findings: Findings, *, exposed: bool) -> None:
     entry = findings.entry(*where)
     if entry is not None and isinstance(entry.value, Scalar) and entry.value.defaulted:
         what = "the default of this file, which others can read"

@@ -25,7 +25,7 @@ from esplanade.store.port import Unit
 from . import backoff
 from .desk import Answer, Finished, Free, Turn, Visit, Work
 from .settle import attempt
-from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn, exchange_of, judge
+from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn, exchange_of, verdict_on
 
 _webhook = msgspec.msgpack.Decoder(WebhookIn).decode
 _encode = msgspec.msgpack.Encoder().encode
@@ -144,12 +144,12 @@ class InboundDesk:
             result = problem
         except SystemExit:  # asyncio would let it end the hub
             result = PluginError("the plugin raised SystemExit")
-        return [Answer(verdict=self._judge(result, delivery), exchange=exchange_of(result), yields=said)]
+        return [Answer(verdict=self._verdict(result, delivery), exchange=exchange_of(result), yields=said)]
 
     def overdue(self, call: Sequence[Work[Job]]) -> list[Answer]:
         (work,) = call
         slow = TemporaryError(f"the {work.delivery.kind} was not read within {self.connector.timeout:g} s")
-        return [Answer(verdict=self._judge(slow, work.delivery))]
+        return [Answer(verdict=self._verdict(slow, work.delivery))]
 
     async def _read_again(self, job: Fetch) -> list[Entry]:
         """What the vendor holds of a person now; a person whom it does not have is reported as deleted there."""
@@ -194,10 +194,12 @@ class InboundDesk:
                 raise PluginError(f"on_inbound_webhook returned a {type(said).__name__}")
         return entry(self.connector.name, said, body, self._clock.time())
 
-    def _judge(self, result: Outcome | Exception, delivery: Delivery) -> Verdict:
+    def _verdict(self, result: Outcome | Exception, delivery: Delivery) -> Verdict:
         if isinstance(result, AuthenticationError | EndpointGone):
             result = TemporaryError(str(result))  # the outbound lane finds out by itself and pauses
-        return judge(result, delivery, now=self._clock.time(), retry=self.connector.retry, rng=self._rng, repeat="safe")
+        return verdict_on(
+            result, delivery, now=self._clock.time(), retry=self.connector.retry, rng=self._rng, repeat="safe"
+        )
 
     def _settle(self, unit: Unit, one: Finished[Job], visit: Visit[Job], now: float) -> None:
         delivery = unit.delivery(one.work.delivery.id)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal, assert_never
 
+from msgspec import Struct
+
 from esplanade.clock import Clock
 from esplanade.context import Log
 from esplanade.errors import StoreError
@@ -36,6 +38,17 @@ NO_ROOM = [0] * len(Urgency)
 Taken = list[tuple[int, Place]]
 
 
+class Listeners(Struct, frozen=True, kw_only=True):
+    """Who hears of what comes of a lane's work, once it is on disk."""
+
+    on_pause: Callable[[Pause], None]
+    on_journalled: Callable[[int], None]
+    """How many entries were added to the journal."""
+    alert: Callable[[str, str], None]
+    """What a human must hear of: what tells alerts of the same thing apart, and the message."""
+    metrics: Metrics
+
+
 class Lane:
     """Scheduling in memory over durable work."""
 
@@ -50,10 +63,7 @@ class Lane:
         health: Health,
         concurrency: int,
         timeout_s: float,
-        on_pause: Callable[[Pause], None],
-        on_journalled: Callable[[int], None],
-        alert: Callable[[str, str], None],
-        metrics: Metrics,
+        listeners: Listeners,
     ) -> None:
         self.name = desk.lane
         self.done = 0
@@ -65,10 +75,7 @@ class Lane:
         self._log = log
         self._pacer = pacer
         self._health = health
-        self._on_pause = on_pause
-        self._on_journalled = on_journalled
-        self._alert = alert
-        self._metrics = metrics
+        self._listeners = listeners
         self._window = Window()
         self._bite = SMALLEST
         self._opted_out: set[int] = set()
@@ -273,11 +280,11 @@ class Lane:
             self._window.offer(key, place, now)
         self.done += len(finished)
         for (kind, outcome), many in visit.uncalled.items():
-            self._metrics.ended(self._connector, kind, outcome, many)
+            self._listeners.metrics.ended(self._connector, kind, outcome, many)
         for about, message in visit.alerts.items():
-            self._alert(about, message)
+            self._listeners.alert(about, message)
         if visit.journalled:
-            self._on_journalled(visit.journalled)
+            self._listeners.on_journalled(visit.journalled)
         went_on = bool(finished) or len(visit.returned) < len(taken)
         if finished or len(claimed) + len(visit.returned) < len(taken):
             self._woken.set()  # there is room for more
@@ -300,12 +307,12 @@ class Lane:
         verdict, kind = one.answer.verdict, one.work.delivery.kind
         if isinstance(verdict, Withdrawn):
             return
-        self._metrics.called(self._connector, kind, one.took_s)
-        self._metrics.ended(self._connector, kind, _ended(verdict))
+        self._listeners.metrics.called(self._connector, kind, one.took_s)
+        self._listeners.metrics.ended(self._connector, kind, _ended(verdict))
         self._tell(verdict, one.work.delivery.id, one.took_s, now)
         if isinstance(verdict, Pause):
             self.paused = True
-            self._on_pause(verdict)
+            self._listeners.on_pause(verdict)
 
     def _tell(self, verdict: Verdict, delivery: int, took_s: float, now: float) -> None:
         """One line of the log for each call."""

@@ -26,7 +26,7 @@ from .dispatch import Dispatch, Result
 from .planning import Decision, Planner
 from .seats import NO_SEAT, NoSeat, Seats
 from .settle import Settlement
-from .verdict import exchange_of, judge
+from .verdict import exchange_of, verdict_on
 
 
 class OutboundDesk:
@@ -266,7 +266,7 @@ class OutboundDesk:
     def _answer(self, result: Result, delivery: Delivery, *, lost: bool = False) -> Answer:
         if lost and isinstance(result, PermanentError):
             result = OutcomeUnknown(f"whether it was sent cannot be told: {result}")
-        verdict = judge(
+        verdict = verdict_on(
             result,
             delivery,
             now=self._clock.time(),

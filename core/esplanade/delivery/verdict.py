@@ -93,7 +93,7 @@ class Withdrawn(Struct, frozen=True, kw_only=True):
 Verdict: TypeAlias = Done | RetryAt | Wait | Reject | Park | Pause | Withdrawn
 
 
-def judge(
+def verdict_on(
     result: Outcome | Exception,
     delivery: Delivery,
     *,

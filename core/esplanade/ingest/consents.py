@@ -16,7 +16,7 @@ from esplanade.sync import consent, mapping
 from . import doubt
 from .world import World
 
-Verdict = Literal["changed", "unchanged", "not-evidenced", "stale"]
+Recorded = Literal["changed", "unchanged", "not-evidenced", "stale"]
 
 
 class Said(Struct, frozen=True, kw_only=True):
@@ -31,7 +31,7 @@ class Said(Struct, frozen=True, kw_only=True):
     at: float
 
 
-def record_said(unit: Unit, world: World, person: Person, said: Said, now: float) -> Verdict:
+def record_said(unit: Unit, world: World, person: Person, said: Said, now: float) -> Recorded:
     """Append what a source said to the ledger and update the person. The caller saves them."""
     standing = person.consents.get(said.purpose)
     lifts = said.state != "denied" and consent.lifts(said.origin, said.method, said.evidence)

@@ -19,7 +19,7 @@ def read_fields(reading: Reading) -> None:
             unmapped.append(vendor)
             continue
         known = vendor in remote.fields
-        verdict = merge.judge(
+        verdict = merge.weigh(
             reported,
             key=vendor,
             remote=remote,

@@ -20,7 +20,7 @@ from esplanade.delivery.desk import Desk
 from esplanade.delivery.dispatch import NEVER_AT_ONCE, Dispatch
 from esplanade.delivery.health import Health, Unmoved
 from esplanade.delivery.inbound import InboundDesk
-from esplanade.delivery.lane import Lane
+from esplanade.delivery.lane import Lane, Listeners
 from esplanade.delivery.outbound import OutboundDesk
 from esplanade.delivery.pace import PacedHttp, Pacer
 from esplanade.delivery.pull import Puller
@@ -203,10 +203,12 @@ class Connection:
             concurrency=concurrency,
             timeout_s=self.config.timeout + GRACE_S,
             health=health(breaker, lane=desk.lane, retry=self.config.retry, rng=shared.rng, log=log),
-            on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
-            on_journalled=shared.on_journalled,
-            alert=shared.alert,
-            metrics=shared.metrics,
+            listeners=Listeners(
+                on_pause=lambda verdict: shared.on_pause(self.config.name, verdict),
+                on_journalled=shared.on_journalled,
+                alert=shared.alert,
+                metrics=shared.metrics,
+            ),
         )
 
     def lane(self, name: str) -> Lane:

@@ -18,7 +18,7 @@ from esplanade.records import Clocked, Remote
 from .alike import AS_GIVEN, Declared, alike, held
 from .identity import same_address
 
-Verdict = Literal["echo", "same", "take", "keep", "cut", "ask", "returned"]
+Weighed = Literal["echo", "same", "take", "keep", "cut", "ask", "returned"]
 """What becomes of one reported value.
 
 ``echo``: our own write come back. ``same``: equal to the hub's. ``take``: a change to take over. ``keep``: older or outvoted,
@@ -116,7 +116,7 @@ class Telling(Struct, frozen=True, kw_only=True):
     """The vendor was asked, after its last acknowledgement: this is what it holds, not what it held once."""
 
 
-def judge(
+def weigh(
     reported: Value,
     *,
     key: str,
@@ -125,7 +125,7 @@ def judge(
     telling: Telling,
     conflict: Conflict,
     traits: Traits,
-) -> Verdict:
+) -> Weighed:
     """What becomes of one reported field. ``key`` names it in the remote."""
     alters = traits.alters
     known = key in remote.fields and not remote.unknown

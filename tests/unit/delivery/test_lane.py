@@ -16,7 +16,7 @@ from esplanade.delivery import window
 from esplanade.delivery.breaker import Breaker
 from esplanade.delivery.dispatch import Dispatch
 from esplanade.delivery.health import Health
-from esplanade.delivery.lane import STORE_RETRY_S, Lane
+from esplanade.delivery.lane import STORE_RETRY_S, Lane, Listeners
 from esplanade.delivery.outbound import OutboundDesk
 from esplanade.delivery.pace import Pacer
 from esplanade.delivery.settle import Settlement
@@ -170,10 +170,12 @@ class Station:
             health=Health(breaker, lane="crm", retry=self.connector.retry, rng=Random(0), log=self.log),
             concurrency=concurrency,
             timeout_s=TIMEOUT_S,
-            on_pause=self.pauses.append,
-            on_journalled=lambda _: None,
-            alert=lambda *words: self.alerts.append(words),
-            metrics=Metrics("1"),
+            listeners=Listeners(
+                on_pause=self.pauses.append,
+                on_journalled=lambda _: None,
+                alert=lambda *words: self.alerts.append(words),
+                metrics=Metrics("1"),
+            ),
         )
         store.on_commit = self._on_commit
         self.task = None

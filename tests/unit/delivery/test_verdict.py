@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from esplanade.config.model import Retry
-from esplanade.delivery.verdict import Done, Park, Pause, Reject, RetryAt, Wait, exchange_of, judge, words
+from esplanade.delivery.verdict import Done, Park, Pause, Reject, RetryAt, Wait, exchange_of, verdict_on, words
 from esplanade.errors import (
     AuthenticationError,
     DeliveryError,
@@ -31,7 +31,7 @@ UNKNOWN = (OutcomeUnknown("cut"), PluginError("no Outcome"), KeyError("ada@examp
 
 def verdict(result, kind="profile", repeat="safe", *, attempts=1, age=0.0):
     delivery = Delivery(id=1, lane="crm", kind=kind, attempts=attempts, first_at=NOW - age)
-    return judge(result, delivery, now=NOW, retry=Retry(), rng=Random(3), repeat=repeat)
+    return verdict_on(result, delivery, now=NOW, retry=Retry(), rng=Random(3), repeat=repeat)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -149,7 +149,7 @@ def test_a_trigger_is_looked_up_no_sooner_than_a_call_may_take():
     delivery = Delivery(id=1, lane="crm", kind="trigger", attempts=1, first_at=NOW)
 
     def at(error):
-        found = judge(error, delivery, now=NOW, retry=Retry(), rng=Random(1), repeat="check", look_up_after_s=30)
+        found = verdict_on(error, delivery, now=NOW, retry=Retry(), rng=Random(1), repeat="check", look_up_after_s=30)
         assert isinstance(found, RetryAt)
         return found.at - NOW
 
@@ -162,7 +162,7 @@ def test_the_hubs_own_schedule_grows_with_the_attempts():
     retry = Retry(base=Duration(1), cap=Duration(3600))
     delivery = Delivery(id=1, lane="crm", kind="profile", attempts=20, first_at=NOW)
     waits = [
-        judge(TemporaryError(), delivery, now=NOW, retry=retry, rng=Random(seed), repeat="safe").at - NOW
+        verdict_on(TemporaryError(), delivery, now=NOW, retry=retry, rng=Random(seed), repeat="safe").at - NOW
         for seed in range(200)
     ]
     assert 1000 < max(waits) <= 3600

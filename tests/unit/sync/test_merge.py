@@ -10,7 +10,7 @@ from esplanade.connector import Traits
 from esplanade.model import Alters
 from esplanade.records import Clocked, Contact, Remote
 from esplanade.sync.alike import alike
-from esplanade.sync.merge import KEEP_SENT, Telling, confirm, echoed, is_empty, judge, remember_sent
+from esplanade.sync.merge import KEEP_SENT, Telling, confirm, echoed, is_empty, remember_sent, weigh
 from esplanade.sync.merge import delta as full_delta
 
 NOW, WINDOW = 10_000.0, 600.0
@@ -129,7 +129,7 @@ def verdict(
     reported, base=None, *, hub=ADA_L, at=None, conflict="newest", fresh=False, can_fetch=False, alters=None, **known
 ):
     fields = {} if base is None else {"name": base}
-    return judge(
+    return weigh(
         reported,
         key="name",
         remote=remote(**{"fields": fields, **known}),

@@ -1,7 +1,7 @@
 """Esplanade: everything that a plugin imports. The hooks are described in ``hookspecs.py``."""
 
 from .clock import Clock
-from .connector import Connector, Endpoint, HeaderAuth, Manifest, OAuth2ClientCredentials
+from .connector import Connector, Endpoint, HeaderAuth, Manifest, OAuth2ClientCredentials, TokenExchange
 from .context import Context, Http, KeyValue, Log, Response
 from .errors import (
     AuthenticationError,
@@ -94,6 +94,7 @@ __all__ = [
     "Secret",
     "State",
     "TemporaryError",
+    "TokenExchange",
     "TriggerEvent",
     "TriggerTarget",
     "UnreadableAnswer",

@@ -63,7 +63,23 @@ class OAuth2ClientCredentials(Struct, frozen=True, kw_only=True):
         return f"OAuth2ClientCredentials(token_url={self.token_url!r}, client_id={self.client_id!r}, client_secret=***)"
 
 
-Auth: TypeAlias = HeaderAuth | OAuth2ClientCredentials
+class TokenExchange(Struct, frozen=True, kw_only=True):
+    """A key that is exchanged for a bearer token: one token for all callers, renewed early, asked anew once it is refused.
+
+    Refused means 401, 403, or 400 with a word of the token. A JWT's own ``exp`` counts before ``lifetime_s``.
+    """
+
+    token_url: str
+    form: dict[str, str]
+    """What is posted there, as a form; its values are secret."""
+    lifetime_s: float = 86_400.0
+    early_s: float = 600.0
+
+    def __repr__(self) -> str:
+        return f"TokenExchange(token_url={self.token_url!r}, form=***)"
+
+
+Auth: TypeAlias = HeaderAuth | OAuth2ClientCredentials | TokenExchange
 
 
 class Endpoint(Struct, frozen=True, kw_only=True):

@@ -146,9 +146,13 @@ class TriggerEvent(Struct, Generic[T], frozen=True, kw_only=True):
 
 
 class InboundRequest(Struct, frozen=True, kw_only=True):
-    """A vendor's webhook as it came in. Header names are lower case; ``query`` is the raw query string."""
+    """A vendor's webhook as it came in. Header names are lower case; ``path`` and ``query`` are raw, as they were sent.
+
+    Signatures may cover the path. It holds the connector's unguessable key, so it belongs in no log.
+    """
 
     method: str
+    path: str = ""
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""

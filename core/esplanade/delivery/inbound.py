@@ -167,6 +167,7 @@ class InboundDesk:
         stored = _webhook(delivery.payload)
         request = InboundRequest(
             method=stored.method,
+            path=stored.path,
             query=stored.query,
             headers=stored.headers,
             body=stored.body,

@@ -11,18 +11,19 @@ from aiohttp import ClientTimeout
 from yarl import URL
 
 from esplanade import __version__
-from esplanade.connector import Endpoint, HeaderAuth, OAuth2ClientCredentials
+from esplanade.connector import Endpoint, HeaderAuth, OAuth2ClientCredentials, TokenExchange
 from esplanade.context import Response
 from esplanade.errors import DeliveryError, EgressRefused, PermanentError, TemporaryError
 
 from . import reading
 from .answers import error_for, excerpt
 from .failures import failure_for
-from .oauth2 import OAuth2
+from .grants import ClientCredentials, Exchange
 from .redact import Redactor, path_template
 from .ssrf import EgressGuard, GuardedConnector, current_call
 from .sweep import Limit, Sweep
 from .telling import Teller
+from .tokens import Tokens
 from .wire import TRANSPORT_ERRORS, Request, TooLarge, distinct, encoded, payload, require_clean
 
 if TYPE_CHECKING:
@@ -65,14 +66,15 @@ class Session:
         self._max_bytes = max_bytes
         self._redactor = Redactor(_secrets(endpoint))
         self._teller = Teller(log, self._redactor, log_paths=endpoint.log_paths)
-        self._oauth: OAuth2 | None = None
+        self._tokens: Tokens | None = None
         headers = distinct({"User-Agent": _OUR_NAME}, endpoint.headers)
         match endpoint.auth:
             case HeaderAuth(name=name, value=value):
                 headers = distinct(headers, {name: value})
-            case OAuth2ClientCredentials() as auth:
+            case OAuth2ClientCredentials() | TokenExchange() as auth:
                 self._reachable.add(URL(auth.token_url).origin())
-                self._oauth = OAuth2(auth, self._carry_out, clock, self._redactor, self._teller)
+                grant = Exchange(auth) if isinstance(auth, TokenExchange) else ClientCredentials(auth)
+                self._tokens = Tokens(grant, self._carry_out, clock, self._redactor, self._teller)
             case None:
                 pass
         require_clean(headers)
@@ -188,16 +190,17 @@ class Session:
         exchange = self._exchange_told if self._teller.is_wanted() else self._exchange
         try:
             with self._sweep.limit(request.began) as limit:
-                if self._oauth is None or not request.trusted:
+                tokens = self._tokens
+                if tokens is None or not request.trusted:
                     return await exchange(request, limit, request.headers)
-                token = await self._oauth.token()
-                answer = await exchange(request, limit, _signed(request, token), unread=401)
-                if answer.status != 401:
+                token = await tokens.token()
+                answer = await exchange(request, limit, _signed(request, token), unread=tokens.unread)
+                if answer.status < 400 or not tokens.refuses(answer.status, answer.body):
                     return answer
-                # A 401 was not acted on, so even a POST may go out again, with a new token and only once.
+                # What is refused for its token was not acted on, so even a POST may go out again, with a new one and only once.
                 request.sent, request.status = False, None
-                self._oauth.drop(token)
-                return await exchange(request, limit, _signed(request, await self._oauth.token()))
+                tokens.drop(token)
+                return await exchange(request, limit, _signed(request, await tokens.token()))
         except TRANSPORT_ERRORS as error:
             failure = failure_for(error, request, timeout_s=self._sweep.limit_s, max_bytes=self._max_bytes)
         finally:
@@ -290,5 +293,7 @@ def _secrets(endpoint: Endpoint) -> list[str]:
             return [value, value.rpartition(" ")[2], *endpoint.headers.values()]
         case OAuth2ClientCredentials(client_secret=secret):
             return [secret, *endpoint.headers.values()]
+        case TokenExchange(form=form):
+            return [*form.values(), *endpoint.headers.values()]
         case None:
             return list(endpoint.headers.values())

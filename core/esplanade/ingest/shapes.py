@@ -96,6 +96,8 @@ class WebhookIn(Struct, kw_only=True, omit_defaults=True):
     """A vendor's request, raw, as the journal and the inbound lane keep it."""
 
     method: str
+    path: str = ""
+    """Only while it is to be verified yet."""
     query: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     body: bytes = b""

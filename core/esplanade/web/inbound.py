@@ -31,7 +31,7 @@ class Hooks:
     async def _take(self, request: web.Request) -> web.Response:
         connector = request.match_info["connector"]
         self._require_key(connector, request.match_info["key"])
-        query = _text(request.raw_path.partition("?")[2])
+        path, _, query = _text(request.raw_path).partition("?")
         if request.method == "OPTIONS":
             return _allowed(request)
         if request.method == "HEAD" or (request.method == "GET" and not query):
@@ -41,6 +41,7 @@ class Hooks:
         received_at = self._hub.clock.time()
         inbound = InboundRequest(
             method=request.method,
+            path=path,
             query=query,
             headers=_headers(request),
             body=await read_raw(request, MAX_WEBHOOK_BYTES),
@@ -71,6 +72,7 @@ class Hooks:
     async def _keep(self, connector: str, inbound: InboundRequest, *, verified: bool) -> None:
         webhook = WebhookIn(
             method=inbound.method,
+            path="" if verified else inbound.path,
             query=inbound.query,
             headers=_worth_keeping(inbound.headers) if verified else inbound.headers,
             body=inbound.body,

@@ -45,6 +45,15 @@ async def test_the_query_is_kept_as_it_came(hub, client):
     assert (await kept(hub))[0].query == "a=%31+2&b=%E9"
 
 
+async def test_the_path_is_shown_to_whoever_verifies_and_kept_only_until_then(hub, client):
+    escaped = HOOK.replace("/hooks/web", "/hooks/%77eb")
+    await client.post(URL(escaped + "?a=1", encoded=True), data=b"x")
+    hub.verified = None
+    await client.post(URL(escaped, encoded=True), data=b"x")
+    assert [(request.path, request.query) for _, request in hub.asked] == [(escaped, "a=1"), (escaped, "")]
+    assert [webhook.path for webhook in await kept(hub)] == ["", escaped]
+
+
 @pytest.mark.parametrize(
     "path",
     ["/hooks/webpower/wrong", f"/hooks/nobody/{KEY}", "/hooks/off/wrong", "/hooks/webpower/", "/hooks/webpower/%FF"],

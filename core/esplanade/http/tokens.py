@@ -1,42 +1,40 @@
-"""OAuth2 client credentials (https://www.rfc-editor.org/rfc/rfc6749#section-4.4): the token of a session."""
+"""The token of a session: one for all callers, fetched when it is needed and renewed before it ends."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import msgspec
 from yarl import URL
 
 from esplanade.errors import AuthenticationError, DeliveryError, TemporaryError
 
 from .answers import error_for, excerpt
+from .grants import object_in
 from .wire import Request, encoded
 
 if TYPE_CHECKING:
     from esplanade.clock import Clock
-    from esplanade.connector import OAuth2ClientCredentials
     from esplanade.context import Response
 
+    from .grants import Grant
     from .redact import Redactor
     from .telling import Teller
 
-ASSUMED_LIFETIME_S = 3600.0
 _LONGEST_LIFETIME_S = 30 * 86_400.0
 
 Send = Callable[[Request], Awaitable["Response"]]
 """Carry out a request without credentials; returns any answer, raises TemporaryError when there is none."""
 
 
-class OAuth2:
-    """The token for all callers: fetched once, renewed early, fetched anew when the vendor refuses it."""
+class Tokens:
+    """Fetched once, renewed early, fetched anew when the vendor refuses one."""
 
-    def __init__(
-        self, auth: OAuth2ClientCredentials, send: Send, clock: Clock, redactor: Redactor, teller: Teller
-    ) -> None:
-        self._auth = auth
+    def __init__(self, grant: Grant, send: Send, clock: Clock, redactor: Redactor, teller: Teller) -> None:
+        self.unread = grant.unread
+        self.refuses = grant.refuses
+        self._grant = grant
         self._send = send
         self._clock = clock
         self._redactor = redactor
@@ -76,18 +74,19 @@ class OAuth2:
         return self._token if self._clock.monotonic() < self._good_until else None
 
     async def _fetch(self) -> str:
-        request = _token_request(self._auth)
+        request = _token_request(self._grant)
         answer = await self._send(request)
         words = ""
         if 200 <= answer.status < 300:
-            granted = _object(answer.body)
-            token = granted.get("access_token")
-            if isinstance(token, str) and token and token.isascii() and token.isprintable():
-                self._keep(token, granted.get("expires_in"))
-                return token
+            granted = self._grant.read(answer.body, self._clock.time())
+            if granted is not None:
+                self._redactor.remember(granted.token)
+                self._token = granted.token
+                self._good_until = self._clock.monotonic() + _good_for(granted.lifetime_s, self._grant.early_s)
+                return granted.token
             # Its words stay untold: what is not called a token may be one.
             failure: DeliveryError = AuthenticationError(
-                "the token endpoint answered without a usable access_token; check token_url"
+                f"the token endpoint answered without a usable {self._grant.wanted}; check its URL"
             )
         else:
             words = self._words(answer)
@@ -95,13 +94,8 @@ class OAuth2:
         failure.exchange = self._teller.exchange(request, words)
         raise failure
 
-    def _keep(self, token: str, expires_in: object) -> None:
-        self._redactor.remember(token)
-        self._token = token
-        self._good_until = self._clock.monotonic() + _good_for(expires_in, self._auth.early_s)
-
     def _words(self, answer: Response) -> str:
-        said = _object(answer.body)
+        said = object_in(answer.body)
         reason = said.get("error_description") or said.get("error")
         return excerpt(reason.encode("utf-8", "replace") if isinstance(reason, str) else answer.body, self._redactor)
 
@@ -112,15 +106,13 @@ class OAuth2:
         )
         if isinstance(error, TemporaryError):
             return error
-        return AuthenticationError(f"{what}: {words}; check client id, client secret, scope and token_url")
+        return AuthenticationError(f"{what}: {words}; {self._grant.remedy}")
 
 
-def _token_request(auth: OAuth2ClientCredentials) -> Request:
-    form = {"grant_type": "client_credentials", "client_id": auth.client_id, "client_secret": auth.client_secret}
-    if auth.scope:
-        form["scope"] = auth.scope
+def _token_request(grant: Grant) -> Request:
+    form = grant.form()
     body, kind = encoded(None, form)
-    url = URL(auth.token_url)
+    url = URL(grant.token_url)
     return Request(
         plain=url.scheme == "http",
         method="POST",
@@ -144,21 +136,7 @@ def _again(failure: DeliveryError) -> DeliveryError:
     return error
 
 
-def _object(body: bytes) -> dict[str, Any]:
-    try:
-        value = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
-def _good_for(expires_in: object, early_s: float) -> float:
+def _good_for(lifetime_s: float, early_s: float) -> float:
     """How many seconds to use a token. Never less than one, or every request would fetch its own."""
-    try:
-        lifetime = float(expires_in) if isinstance(expires_in, (int, float, str)) else ASSUMED_LIFETIME_S
-    except (ValueError, OverflowError):
-        lifetime = ASSUMED_LIFETIME_S
-    if math.isnan(lifetime):
-        lifetime = ASSUMED_LIFETIME_S
-    lifetime = min(lifetime, _LONGEST_LIFETIME_S)
+    lifetime = min(lifetime_s, _LONGEST_LIFETIME_S)
     return max(lifetime - early_s, lifetime / 2, 1.0) if lifetime < 2 * early_s else lifetime - early_s

@@ -283,6 +283,41 @@ async def test_a_writer_that_cannot_even_undo_tells_everybody_and_takes_nothing_
     await again.close()
 
 
+async def test_a_follower_that_raises_keeps_nobody_of_its_commit_waiting(store, monkeypatch):
+    begun, go_on = threading.Event(), threading.Event()
+
+    def fold(unit):
+        found = list(unit.next_entries(10))
+        if found:
+            unit.move_cursor(found[-1][0])
+            begun.set()
+            go_on.wait(10)
+        return len(found) or None
+
+    def told(_result, _problem):
+        raise BrokenPipeError
+
+    monkeypatch.setattr(writer, "BUDGET_S", 60.0)
+    await store.accept([entry("e-1")])
+    store.follow(fold, told)
+    assert await asyncio.to_thread(begun.wait, 10)
+    other = asyncio.create_task(store.run(lambda unit: 7, durable=False))
+    await asyncio.sleep(0)
+    go_on.set()
+    async with asyncio.timeout(10):
+        assert await other == 7
+
+
+async def test_a_request_takes_to_the_disk_what_was_spared_it_though_it_writes_nothing(store):
+    def written():
+        return store.path.with_name("esplanade.db-wal").stat().st_size
+
+    await store.run(lambda unit: unit.set_meta("k", "v"), durable=False)
+    before = written()
+    await store.accept([])
+    assert before < written()
+
+
 async def test_a_unit_that_cannot_even_begin_is_told(store):
     await store.run(lambda unit: unit.db.execute("PRAGMA busy_timeout = 0").fetchone())
     with closing(sqlite3.connect(store.path, isolation_level=None)) as stranger:

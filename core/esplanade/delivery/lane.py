@@ -80,6 +80,8 @@ class Lane:
         self._bite = SMALLEST
         self._opted_out: set[int] = set()
         """Who has opted out since the visit began whose claims are on their way."""
+        self._rescanned = False
+        """Whether anything may have changed since then, so that none of those claims may be called."""
         self._woken = asyncio.Event()
         self._quiet = asyncio.Event()
         self._drained = asyncio.Event()
@@ -105,6 +107,7 @@ class Lane:
     @paused.setter
     def paused(self, paused: bool) -> None:
         self._health.paused = paused
+        self.wake()  # what is claimed and not yet called is given back
 
     def resume(self) -> None:
         """Go on, whatever the vendor has asked for."""
@@ -129,6 +132,7 @@ class Lane:
 
     def rescan(self) -> None:
         """Anything may have changed: read all that waits anew."""
+        self._rescanned = True
         self._window.rescan()
         self._calls.withdraw()  # two may be one by now, and what was claimed for either be another's
         self.wake()
@@ -178,7 +182,7 @@ class Lane:
                 self._log.error("lane_failed", lane=self.name, error=type(problem).__name__)
                 await self._clock.sleep(STORE_RETRY_S)
                 continue
-            if self._draining and not self._calls.running and not self._calls.finished:
+            if self._draining and not (self._calls.running or self._calls.waiting or self._calls.finished):
                 self._drained.set()
             if not self._woken.is_set():
                 await self._rest()
@@ -202,6 +206,7 @@ class Lane:
         """One transaction: settle what ended, claim what there is room for, read more of what waits."""
         now = self._clock.time()
         self._opted_out.clear()
+        self._rescanned = False
         if self._draining or not self._health.is_sound(now):
             self._calls.withdraw()
         finished = self._calls.take_finished(self._bite)
@@ -272,29 +277,35 @@ class Lane:
         for one in finished:
             if one.work.key not in claimed:
                 self._window.done(one.work.key, now)
-            self._after(one, now)
         for key, _ in taken:
             if key not in claimed:
                 self._window.done(key, now)
         for key, place in visit.returned:
             self._window.offer(key, place, now)
         self.done += len(finished)
-        for (kind, outcome), many in visit.uncalled.items():
-            self._listeners.metrics.ended(self._connector, kind, outcome, many)
-        for about, message in visit.alerts.items():
-            self._listeners.alert(about, message)
-        if visit.journalled:
-            self._listeners.on_journalled(visit.journalled)
         went_on = bool(finished) or len(visit.returned) < len(taken)
         if finished or len(claimed) + len(visit.returned) < len(taken):
             self._woken.set()  # there is room for more
         self._begin(visit.work, more=went_on and self._window.is_due(now))
+        self._tell(visit, finished, now)  # last, so that nobody who raises keeps what was claimed from being called
+
+    def _tell(self, visit: Visit[Any], finished: list[Finished[Any]], now: float) -> None:
+        if visit.journalled:
+            self._listeners.on_journalled(visit.journalled)
+        for one in finished:
+            self._after(one, now)
+        for (kind, outcome), many in visit.uncalled.items():
+            self._listeners.metrics.ended(self._connector, kind, outcome, many)
+        for about, message in visit.alerts.items():
+            self._listeners.alert(about, message)
 
     def _begin(self, works: Sequence[Work[Any]], *, more: bool) -> None:
         """Start what may start; come again at once where there is more for which there is room."""
         now = self._clock.time()
         self._calls.add(works, more=more and self._health.is_sound(now))  # a probe does not wait to be filled
         gone = {one.key for one in works if one.delivery.urgency > Urgency.OPT_OUT and one.key in self._opted_out}
+        if self._rescanned or self._draining:
+            gone = {one.key for one in works}
         if gone:
             self._calls.withdraw(gone)  # it was said while the claim was on its way
             self._woken.set()
@@ -309,12 +320,12 @@ class Lane:
             return
         self._listeners.metrics.called(self._connector, kind, one.took_s)
         self._listeners.metrics.ended(self._connector, kind, _ended(verdict))
-        self._tell(verdict, one.work.delivery.id, one.took_s, now)
+        self._log_verdict(verdict, one.work.delivery.id, one.took_s, now)
         if isinstance(verdict, Pause):
             self.paused = True
             self._listeners.on_pause(verdict)
 
-    def _tell(self, verdict: Verdict, delivery: int, took_s: float, now: float) -> None:
+    def _log_verdict(self, verdict: Verdict, delivery: int, took_s: float, now: float) -> None:
         """One line of the log for each call."""
         match verdict:
             case Done(outcome=outcome):

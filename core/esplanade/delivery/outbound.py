@@ -24,7 +24,7 @@ from esplanade.sync.plan import Send, Skip, sent_values
 from .desk import Answer, Finished, Free, Turn, Visit, Work
 from .dispatch import Dispatch, Result
 from .planning import Decision, Planner
-from .seats import NO_SEAT, NoSeat, Seats
+from .seats import NoSeat, Seats
 from .settle import Settlement
 from .verdict import exchange_of, verdict_on
 
@@ -91,10 +91,11 @@ class OutboundDesk:
         visit: Visit[Send] = Visit()
         seats = Seats(self._dispatch, turn.room, turn.open_calls)
         if careful:
-            self._carefully(unit, turn, seats, visit)
+            people |= self._carefully(unit, turn, seats, visit)
         else:
-            settled = self._settle_all(unit, turn.finished, turn.now)
-            people.update(settled)
+            settled = set[int]()
+            self._settle_all(unit, turn.finished, turn.now, settled)
+            people |= settled
             self._claim_all(unit, self._in_turn(unit, settled, turn.taken, turn.now), seats, visit, turn.now)
         for person in people - {one.key for one in visit.work}:
             if not any(each.state == "in_flight" for each in unit.waiting(self.lane, person)):
@@ -104,10 +105,12 @@ class OutboundDesk:
             unit.make_durable()  # a power cut must neither let a trigger go out twice nor hide a membership that was given
         return visit
 
-    def _settle_all(self, unit: Unit, finished: Sequence[Finished[Send]], now: float) -> set[int]:
-        """Whose they were: somebody else's, when two people turned out to be one meanwhile."""
-        settled = (self._settlement.settle(unit, one, now) for one in finished)
-        return {person for person in settled if person is not None}
+    def _settle_all(self, unit: Unit, finished: Sequence[Finished[Send]], now: float, settled: set[int]) -> None:
+        """Adds whose they were: somebody else's, when two people turned out to be one meanwhile."""
+        for one in finished:
+            person = self._settlement.settle(unit, one, now)
+            if person is not None:
+                settled.add(person)
 
     def _in_turn(
         self, unit: Unit, settled: set[int], taken: Sequence[tuple[int, Place]], now: float
@@ -131,14 +134,14 @@ class OutboundDesk:
             claimed = self._claim_next(unit, person, max(place.urgency, Urgency.TRIGGER), seats, now)
             if isinstance(claimed, Work):
                 visit.work.append(claimed)
-            elif claimed is not None:
-                visit.returned.append((person, place))
+            elif claimed is not None:  # as urgent as what found no seat: the window would offer it again at once
+                visit.returned.append((person, place._replace(urgency=max(place.urgency, claimed.urgency))))
 
-    def _carefully(self, unit: Unit, turn: Turn[Send], seats: Seats, visit: Visit[Send]) -> None:
-        """One by one, each undone alone: one of them raises, and the others shall not suffer for it."""
-        now = turn.now
+    def _carefully(self, unit: Unit, turn: Turn[Send], seats: Seats, visit: Visit[Send]) -> set[int]:
+        """One by one, each undone alone: one of them raises, and the others shall not suffer for it. Whose they were."""
+        now, settled = turn.now, set[int]()
         for one in turn.finished:
-            problem = unit.attempt(partial(self._settle_all, unit, [one], now))
+            problem = unit.attempt(partial(self._settle_all, unit, [one], now, settled))
             if problem is not None:
                 self._set_aside(unit, unit.delivery(one.work.delivery.id), problem, now)
         for person, place in turn.taken:
@@ -149,6 +152,7 @@ class OutboundDesk:
                 continue
             visit.work += alone.work
             visit.returned += alone.returned
+        return settled
 
     def _claim_next(
         self, unit: Unit, person: int, urgency: int, seats: Seats, now: float
@@ -163,7 +167,7 @@ class OutboundDesk:
                 return None
             delivery.urgency = min(delivery.urgency, urgency)
             if not seats.any_for(delivery):
-                return NO_SEAT
+                return NoSeat(delivery.urgency)
             claimed = self._claim(unit, delivery, seats, now)
             if claimed is not None:
                 return claimed
@@ -196,7 +200,7 @@ class OutboundDesk:
             return None
         seat = seats.take(delivery, decided.event)
         if seat is None:
-            return NO_SEAT
+            return NoSeat(delivery.urgency)
         self._heed_the_guard(unit, delivery, decision, now)
         remote = remote or Remote(person=person.id, connector=self.lane)
         merge.remember_sent(remote, sent_values(decided), now, self._world().hub.echo_window)

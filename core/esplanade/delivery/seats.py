@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -22,11 +22,10 @@ class Seat(NamedTuple):
     weight: int
 
 
-class NoSeat:
-    """The calls that may start now are full."""
+class NoSeat(NamedTuple):
+    """The calls that may start now are full for work that is so urgent."""
 
-
-NO_SEAT: Final = NoSeat()
+    urgency: int
 
 
 class _Open:

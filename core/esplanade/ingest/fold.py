@@ -65,6 +65,11 @@ class Fold:
                 return
             await self._moved.wait()
 
+    def dropped(self, many: int) -> None:
+        """So many entries will not be folded any more, because whom they are about is erased."""
+        self._intake.folded(many)
+        self._moved.set()
+
     # On the writer.
 
     def _step(self, unit: Unit) -> Step | None:
@@ -92,6 +97,7 @@ class Fold:
     # On the event loop.
 
     def _heed(self, step: Step | None, problem: BaseException | None) -> None:
+        self._moved.set()  # first: whoever waits looks for themselves
         if problem is not None:
             error = str(problem) if isinstance(problem, StoreError) else type(problem).__name__
             self._log.error("fold_failed", error=error)
@@ -103,4 +109,3 @@ class Fold:
         self._intake.folded(step.folded)
         for key, message in step.alerts.items():
             self._alert(key, message)
-        self._moved.set()

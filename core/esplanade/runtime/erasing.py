@@ -10,7 +10,6 @@ from msgspec import Struct
 from esplanade.clock import Clock, rfc3339
 from esplanade.config.model import Config
 from esplanade.context import Log
-from esplanade.ingest.accept import Intake
 from esplanade.ingest.suppression import suppressed
 from esplanade.records import Person, Remote
 from esplanade.store.erasures import Erasure
@@ -32,9 +31,11 @@ class _Known(Struct, frozen=True, kw_only=True):
 class Erasing:
     """Erases people, one after the other."""
 
-    def __init__(self, store: Store, intake: Intake, clock: Clock, log: Log, config: Callable[[], Config]) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, log: Log, config: Callable[[], Config], *, dropped: Callable[[int], None]
+    ) -> None:
         self._store = store
-        self._intake = intake
+        self._dropped = dropped
         self._clock = clock
         self._log = log
         self._config = config
@@ -67,7 +68,7 @@ class Erasing:
         )
 
     async def _carry_through(self, erasure: Erasure) -> Erasure:
-        ended = await carry_through(self._store, erasure, dropped=self._intake.folded)
+        ended = await carry_through(self._store, erasure, dropped=self._dropped)
         self._log.info("erased", person=f"p-{ended.person}", known_at=list(ended.known_at), unread=ended.kept)
         return ended
 

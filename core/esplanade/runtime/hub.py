@@ -79,7 +79,7 @@ class Hub:
             log=self.log,
             shared=self._shared,
         )
-        self._erasing = Erasing(store, self.intake, clock, self.log, lambda: self.config)
+        self._erasing = Erasing(store, clock, self.log, lambda: self.config, dropped=self._fold.dropped)
         self._catch_up = CatchUp(store, clock, self.log, self._tasks, lambda: self._world)
         self._runner: web.AppRunner | None = None
         self._delivers = False
@@ -156,16 +156,22 @@ class Hub:
     async def stop(self) -> None:
         """Take nothing more, settle what is under way, close everything."""
         ran, self._ready = self._ready, False
-        if self._runner is not None:
-            await self._runner.cleanup()
-        self._schedule.stop()
-        await self._close(self.connections.values())
-        await self._tasks.stop()
-        await self.alert.close()
-        if ran:
-            await log_head(self.store, self.log)
-            await self.store.run(closed)
-        await self.store.close()
+        try:
+            if self._runner is not None:
+                await self._runner.cleanup()
+            self._schedule.stop()
+            await self._close(self.connections.values())
+            await self._tasks.stop()
+            await self.alert.close()
+            if ran:
+                await log_head(self.store, self.log)
+                await self.store.run(closed)
+        except StoreError as problem:
+            self.log.error(
+                "not_closed_in_order", error=str(problem)
+            )  # the next start takes what vendors hold as doubtful
+        finally:
+            await self.store.close()
 
     async def reload(self, loaded: Loaded) -> None:
         """Go on with another configuration; what did not change goes on undisturbed. Raises EsplanadeError."""

@@ -463,3 +463,17 @@ async def test_nothing_of_a_person_without_an_address_is_sent_until_there_is_one
     await send(hub, "profile", {"email": "ada", "id": "u-1"})
     await settled(hub)
     assert crm.calls == [("ada", "profile", {"City": "Delft"})]
+
+
+async def test_a_hub_whose_store_has_failed_says_so_and_lets_go_of_it_when_it_stops(place):
+    hub = await place.start(**AT_ONCE)
+    assert hub.ready
+    await hub.store._outside(lambda db: db.close())
+    with pytest.raises(StoreError):
+        await hub.store.run(lambda unit: unit.set_meta("k", "v"))
+    async with asyncio.timeout(10):
+        while hub.ready:
+            await asyncio.sleep(0)
+        await hub.stop()
+    again = await place.start()  # nobody holds the store any more
+    assert again.ready

@@ -26,6 +26,7 @@ from esplanade.ingest.world import World
 from esplanade.model import ConsentTarget, Outcome, TriggerTarget
 from esplanade.observe.metrics import Metrics
 from esplanade.records import Clocked, Delivery, DeliveryFilter, Place, Standing, Urgency
+from esplanade.store.slices import carry_through
 from esplanade.store.sqlite.store import SqliteStore
 from esplanade.sync.plan import TriggerBody
 from esplanade.testing.clock import FakeClock
@@ -367,6 +368,133 @@ async def test_what_came_of_a_call_and_cannot_be_written_down_is_set_aside_alone
     here.desk._settlement = Settlement(here.connector)
     await here.quiet()
     assert here.to("bob") == ["profile", "trigger"]
+
+
+async def test_whoever_turned_out_to_be_another_is_served_although_the_visit_was_a_careful_one(station):
+    here = station()
+    await here.mails("ada", "zed")
+    here.desk._settlement = Flawed(here.connector, here.people["zed"])
+    gate = here.vendor.hold("ada", "zed")
+    here.start()
+    await here.vendor.called(2)
+    await here.profiles("bob")
+    await here.merges("ada", into="bob")
+    await here.quiet_of_visits()
+    gate.set()
+    async with asyncio.timeout(10):
+        while ("bob", "profile", "pending") in await here.states():
+            await here.quiet()
+
+
+async def test_a_listener_that_raises_keeps_nothing_from_being_called(station, monkeypatch):
+    here = station(concurrency=1)
+    await here.profiles("ada")
+    broken = [BrokenPipeError()]
+
+    def ended(*_words):
+        if broken:
+            raise broken.pop()
+
+    monkeypatch.setattr(here.lane._listeners.metrics, "ended", ended)
+    gate = here.vendor.hold("ada")
+    here.start()
+    await here.vendor.called(1)
+    await here.mails("ada")
+    await here.quiet_of_visits()
+    gate.set()
+    await here.vendor.called(2)
+    await here.passes(STORE_RETRY_S)
+    assert not broken
+    assert {state for *_, state in await here.states()} == {"done"}
+
+
+class TestWhatChangesWhileAClaimIsOnItsWay:
+    """The visit has committed, and the lane has not heard of it yet."""
+
+    async def _meanwhile(self, here, what):
+        done = []
+
+        async def after():
+            if not done and any(state == "in_flight" for *_, state in await here.states()):
+                done.append(True)
+                await what()
+
+        here.between.after = after
+        here.start()
+        async with asyncio.timeout(10):
+            while not done:
+                await asyncio.sleep(0)
+
+    async def test_nothing_is_sent_to_somebody_who_was_erased(self, station):
+        here = station()
+        await here.mails("eve")
+
+        async def erase():
+            begun = await here.store.run(
+                lambda unit: unit.begin_erasure(here.people["eve"], [], here.clock.time()), durable=False
+            )
+            await carry_through(here.store, begun)
+
+        await self._meanwhile(here, erase)
+        await here.quiet()
+        assert here.vendor.calls == []
+        assert await here.rows() == []
+
+    async def test_nothing_is_sent_that_the_one_whom_they_turned_out_to_be_does_not_want(self, station):
+        here = station()
+        await here.profiles("bob")
+        await here.mails("ada", trigger="offer")  # which needs the newsletter
+
+        async def merge():
+            def deny(unit):
+                person = unit.person(here.people["bob"])
+                person.consents = {"newsletter": here._says("denied")}
+                unit.save_person(person)
+
+            await here.store.run(deny)
+            await here.merges("ada", into="bob")
+
+        await self._meanwhile(here, merge)
+        await here.quiet()
+        assert [kind for _, kind in here.vendor.calls] == ["profile"]
+
+    async def test_what_was_claimed_is_given_back_when_an_operator_pauses(self, station):
+        here = station()
+        await here.mails("eve")
+
+        async def pause():
+            here.lane.paused = True
+
+        await self._meanwhile(here, pause)
+        await here.quiet_of_visits(wake=False)
+        assert here.vendor.calls == []
+        assert [(row.state, row.attempts) for row in await here.rows()] == [("pending", 0)]
+
+
+async def test_who_finds_no_seat_is_not_offered_again_as_more_urgent_than_they_are(station):
+    here = station(concurrency=1)
+    await here.profiles("pat")
+    said = []
+
+    async def before():
+        if not said and here.people["pat"] in here.lane._window._busy:
+            said.append(True)
+            await here.opts_out("pat")  # which the visit that claims the profile takes along
+
+    here.between.before = before
+    gate = here.vendor.hold("pat")
+    here.start()
+    await here.vendor.called(1)
+    assert here.vendor.calls == [("pat", "consent")]
+    held = here.vendor.hold("zed", "yan", "xan")
+    await here.mails("zed", "yan", "xan")
+    await here.quiet_of_visits()
+    gate.set()
+    await here.vendor.called(2)
+    await here.quiet_of_visits()  # it has nothing more to ask of the store
+    held.set()
+    await here.quiet()
+    assert {state for *_, state in await here.states()} == {"done"}
 
 
 async def test_a_visit_that_fails_carefully_too_loses_nothing_and_is_made_again(station):

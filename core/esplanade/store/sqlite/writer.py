@@ -95,8 +95,12 @@ class _Follower:
         self.stands_in_line = False
 
     def tell(self, result: Any, problem: BaseException | None) -> None:
-        if result is not None or problem is not None:
+        if result is None and problem is None:
+            return
+        try:
             self.told(result, problem)
+        except Exception as raised:  # noqa: BLE001 - the others of the same commit are still to be told
+            _log.error("follower_failed", error=type(raised).__name__)
 
 
 class Writer:
@@ -171,6 +175,8 @@ class Writer:
 
     def _give_up(self) -> None:
         waiting: list[Waiter] = [*self._in_hand, *(waiter for waiter, _, _ in self._owed)]
+        if self._follower is not None and not self._follower.stands_in_line:
+            waiting.append(self._follower)
         for line in (self._accepts, self._works, self._chores):
             waiting += line
             line.clear()
@@ -205,7 +211,7 @@ class Writer:
             self._tell(*self._accept_all(accepts))
         if self._works:
             told, committed = self._work_off()
-            self._heed_the_fold(told)
+            self._heed_the_fold([*told, *self._owed])
             self._tell(told, committed)
             if self._owed and not self._accepts:
                 self._sync()
@@ -230,6 +236,8 @@ class Writer:
                 if accept.answered is not None:
                     at = accept.entries[0].at if accept.entries else time.time()
                     self._unit.keep_answer(accept.answered, at)
+            if self._behind:
+                self._db.execute(BARRIER)
             took_s = self._commit(durable=True)
             urgent = any(accept.entries and accept.entries[0].kind == "consent" for accept in accepts)
             self._turns.committed(len(accepts), time.monotonic(), urgent=urgent)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sqlite3
 import time
 
 import msgspec
+import pytest
 
+from esplanade.errors import StoreError
 from esplanade.ingest.accept import ROOM
 from esplanade.ingest.entries import fold_together
 from esplanade.ingest.shapes import WebhookIn
@@ -92,6 +95,36 @@ async def test_it_goes_on_while_the_event_loop_has_no_turn_for_it(house, tmp_pat
     assert hub.fold.done == heard < 500
     await hub.fold.caught_up()
     assert hub.fold.done == 500
+
+
+async def test_whoever_waits_for_it_hears_that_what_was_left_is_erased(house, monkeypatch):
+    hub = await house(webpower={})
+    monkeypatch.setattr(hub.store._writer._turns, "wait_s", lambda now: 60.0)  # a crowd goes first
+    hub.intake.added(1)
+    await hub.store.run(lambda unit: unit.append([entry("ada")]))
+    waiting = asyncio.create_task(hub.fold.caught_up())
+    while not hub.fold._moved._waiters:
+        await asyncio.sleep(0)
+    await hub.store.run(lambda unit: unit.move_cursor(unit.journal_end()))
+    hub.fold.dropped(1)
+    async with asyncio.timeout(10):
+        await waiting
+    assert hub.intake.unfolded == 0
+
+
+async def test_whoever_waits_for_it_hears_that_the_store_has_failed(house, monkeypatch):
+    hub = await house(webpower={})
+    monkeypatch.setattr(hub.store._writer._turns, "wait_s", lambda now: 60.0)
+    await hub.store.run(lambda unit: unit.append([entry("ada")]))
+    waiting = asyncio.create_task(hub.fold.caught_up())
+    while not hub.fold._moved._waiters:
+        await asyncio.sleep(0)
+    await hub.store._outside(lambda db: db.close())
+    with pytest.raises(StoreError):
+        await hub.store.run(lambda unit: None)
+    with pytest.raises(StoreError, match="can no longer be written"):
+        async with asyncio.timeout(10):
+            await waiting
 
 
 async def test_what_it_cannot_do_is_told_and_done_later(house, monkeypatch):

@@ -51,6 +51,7 @@ class Fold:
         self._alert = alert
         self._slice = SMALLEST
         self._moved = asyncio.Event()
+        """Set, and then another one, whenever what is left to fold has changed: several may wait, each for the next time."""
 
     def start(self) -> None:
         """Fold what there is, and from now on whatever is accepted. A store that fails is asked again; nothing is skipped."""
@@ -60,15 +61,15 @@ class Fold:
         """Return once everything accepted before this call is folded."""
         end = await self._store.run(lambda unit: unit.journal_end(), durable=False)
         while True:
-            self._moved.clear()
+            moved = self._moved
             if not await self._store.run(lambda unit: unit.is_behind(end), durable=False):
                 return
-            await self._moved.wait()
+            await moved.wait()
 
     def dropped(self, many: int) -> None:
         """So many entries will not be folded any more, because whom they are about is erased."""
         self._intake.folded(many)
-        self._moved.set()
+        self._move()
 
     # On the writer.
 
@@ -97,7 +98,7 @@ class Fold:
     # On the event loop.
 
     def _heed(self, step: Step | None, problem: BaseException | None) -> None:
-        self._moved.set()  # first: whoever waits looks for themselves
+        self._move()  # first: whoever waits looks for themselves
         if problem is not None:
             error = str(problem) if isinstance(problem, StoreError) else type(problem).__name__
             self._log.error("fold_failed", error=error)
@@ -109,3 +110,7 @@ class Fold:
         self._intake.folded(step.folded)
         for key, message in step.alerts.items():
             self._alert(key, message)
+
+    def _move(self) -> None:
+        moved, self._moved = self._moved, asyncio.Event()
+        moved.set()

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from esplanade.errors import StoreError
 from esplanade.ingest.accept import ROOM
 from esplanade.ingest.entries import fold_together
+from esplanade.ingest.fold import Step
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.records import FOLD_LANE, Entry
 
@@ -95,6 +97,24 @@ async def test_it_goes_on_while_the_event_loop_has_no_turn_for_it(house, tmp_pat
     assert hub.fold.done == heard < 500
     await hub.fold.caught_up()
     assert hub.fold.done == 500
+
+
+async def test_many_who_wait_for_it_take_no_word_of_it_from_each_other(house):
+    hub = await house(webpower={})
+
+    async def run(work, *, durable=True, real=hub.store.run):
+        found = await real(work, durable=durable)
+        if found is True:  # it is behind: the one who asked has not begun to wait when the others ask, too
+            hub.fold._heed(Step(), None)
+            await asyncio.gather(*(real(lambda unit: None) for _ in range(3)))
+        return found
+
+    hub.fold._store = SimpleNamespace(run=run)
+    hub.intake.added(300)
+    await hub.store.run(lambda unit: unit.append([entry(f"p{number}") for number in range(300)]))
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(hub.fold.caught_up() for _ in range(5)))
+    assert hub.fold.done == 300
 
 
 async def test_whoever_waits_for_it_hears_that_what_was_left_is_erased(house, monkeypatch):

@@ -130,6 +130,17 @@ def test_vendors_that_invent_values_are_stopped_even_if_each_takes_longer_than_t
     assert mesh.writes <= most_of_a_chain(mesh)
 
 
+@pytest.mark.parametrize("member", [True, False])
+def test_a_value_that_a_vendor_refuses_keeps_nobody_out_of_an_audience_or_in_it(member):
+    mesh = Mesh([Site(habits=Habits(refuses="!"))])
+    mesh.says("profile", {"email": ADA, "fields": {"name": "Ada"}, "audiences": {"club": not member}})
+    mesh.settles()
+    mesh.says("profile", {"email": ADA, "fields": {"name": "bad!"}, "audiences": {"club": member}})
+    mesh.settles()
+    assert ("club" in mesh.vendors["v0"].find(ADA).audiences) is member
+    assert [(one.kind, one.reason) for one in mesh.queue("dead")] == [("profile", "rejected")]
+
+
 @pytest.mark.xfail(
     strict=True,
     reason="a known limit: somebody new has no chain, and one borrowed from other people would park true sign-ups; pace bounds it",

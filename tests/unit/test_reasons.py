@@ -80,7 +80,7 @@ ALLOWED = {
     "delivery/settle.py": {
         "_acknowledge": {"": "the call was made, and `_done` notes what came of it; this keeps what the vendor holds since"},
         "_follow_up": {"left is None": "no second contact came to light, so nothing more need be told"},
-        "_refused": {"not (delivery.rev != rev": NOTHING_MORE},
+        "_refused": {"not (more_left)": NOTHING_MORE},
         "settle": {
             "delivery is None": SETTLED_MEANWHILE,
             "error is not None": RECORDED_BEFORE,

@@ -184,14 +184,17 @@ class Settlement:
         unit.release(self.lane, delivery.person or 0, now)
 
     def _refused(self, unit: Unit, delivery: Delivery, send: Send, rev: int, now: float) -> None:
+        more_left = delivery.rev != rev and delivery.kind != "trigger"  # something newer came meanwhile
         if delivery.kind == "profile" and delivery.reason == "rejected":
             remote = unit.remote(delivery.person or 0, self.lane)
             if remote is not None:
                 remote.rejected.update(send.fields)
                 unit.save_remote(remote)
+            # a value that the vendor does not take keeps nobody out of an audience, or in one
+            more_left = more_left or bool(send.fields and (send.joined or send.left))
         unit.save_delivery(delivery)
         unit.release(self.lane, delivery.person or 0, now)
-        if delivery.rev != rev and delivery.kind != "trigger":  # something newer came meanwhile and is still to be sent
+        if more_left:
             unit.enqueue_state(
                 msgspec.structs.replace(
                     delivery,

@@ -17,7 +17,7 @@ EXIT_CODES = (
     "Exit codes: 0 ok · 1 the operation failed · 2 usage, an unknown connector too · 3 the configuration is not valid · "
     "4 a connector check failed · 130 interrupted. Data goes to stdout, talk to stderr.\n"
 )
-PLUGINS = ("sparkloop", "webhook", "webpower")
+PLUGINS = ("copernica", "sparkloop", "webhook", "webpower")
 
 
 def generated() -> dict[Path, bytes]:

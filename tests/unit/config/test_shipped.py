@@ -12,6 +12,7 @@ from esplanade.registry.find import types_of
 
 ROOT = Path(__file__).parents[3]
 CLASSES = {
+    "copernica": ("esplanade_copernica.plugin", "CopernicaConnector"),
     "sparkloop": ("esplanade_sparkloop.plugin", "SparkLoopConnector"),
     "webhook": ("esplanade_webhook.plugin", "WebhookConnector"),
     "webpower": ("esplanade_webpower.plugin", "WebpowerConnector"),

@@ -1,0 +1,59 @@
+"""Making a profile hold what the hub says, whether it is there, gone, renamed or another one's by now."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from .client import Database, NotThereError, same_address
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from esplanade import Context
+
+
+class Who(Struct, frozen=True, kw_only=True):
+    """A person as the hub names them to the vendor."""
+
+    email: str
+    remote_id: str | None = None
+    previous_email: str | None = None
+
+    @property
+    def renamed(self) -> bool:
+        """Whether the address is another one than the vendor knows, not only written otherwise."""
+        return self.previous_email is not None and not same_address(self.previous_email, self.email)
+
+
+async def save(who: Who, fields: Mapping[str, str], database: Database, ctx: Context) -> str:
+    """Create or update a profile; returns its id. ``fields`` are all that this hub maps; those of other owners stay as they are.
+
+    Where the new address of a person has a profile of its own already, that is the one: the caller's hub takes the other off
+    every list.
+    """
+    known = await _known(who, database)
+    if who.renamed:
+        others = [each for each in await database.find(who.email) if each != known]
+        if others:
+            ctx.log.info("address belongs to another profile", profile=others[0], replaced=known)
+            known = others[0]
+    if known is not None:
+        try:
+            await database.update(known, {database.settings.email_field: who.email, **fields})
+            return known
+        except NotThereError:
+            ctx.log.info("profile is gone", profile=known)
+    return await database.upsert(who.email, fields)
+
+
+async def find(who: Who, database: Database) -> str | None:
+    """The id of a person's profile: the known one, unchecked, or the oldest with the address."""
+    return who.remote_id or next(iter(await database.find(who.email)), None)
+
+
+async def _known(who: Who, database: Database) -> str | None:
+    if who.remote_id is not None or not who.renamed or who.previous_email is None:
+        return who.remote_id
+    return next(iter(await database.find(who.previous_email)), None)

@@ -1,0 +1,182 @@
+"""Reading everything a database holds, page by page, from wherever an earlier run stopped (fact 9).
+
+A full pull goes by id, so that profiles that come and go meanwhile move nobody onto a page that was read before. An incremental one
+goes by the time of the last change, a quarter of an hour back, and every week a full one runs in its place.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+import msgspec
+from msgspec import Struct
+
+from esplanade import Context, Page, PermanentError, PersonRef, Report
+
+from .audiences import FIELD, key, members
+from .client import Database, Row, as_id, field_of
+from .consent import held
+from .settings import CopernicaAudience, CopernicaConsent
+from .values import local, moment_of, shown
+
+if TYPE_CHECKING:
+    from esplanade import Value
+
+    from .layout import Layout
+
+Held: TypeAlias = Literal["granted", "denied", "pending", "absent"]
+
+PULLED_AT, FULL_AT = "pulled_at", "pulled_in_full_at"
+"""Keys of when the last pull, and the last full one, began."""
+OVERLAP_S = 900.0
+FULL_EVERY_S = 7 * 86_400.0
+
+
+class Place(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """A cursor: where the next page begins."""
+
+    began: float
+    since: str | None = None
+    """From which change on, in the vendor's local time; None: everything, by id."""
+    after: int = 0
+    """The id of the last row that was read."""
+    collection: bool = False
+    """Whether it is the subprofiles that hold the mapped fields, once all profiles were read."""
+
+
+class Pull:
+    """Pages of one database."""
+
+    def __init__(self, database: Database, layout: Layout, ctx: Context) -> None:
+        self._database = database
+        self._layout = layout
+        self._ctx = ctx
+        self._consents = {
+            purpose: target for purpose, target in ctx.consents.items() if isinstance(target, CopernicaConsent)
+        }
+
+    async def page(self, cursor: str | None) -> Page:
+        """Read the page that ``cursor`` points at, or the first. Raises PermanentError for a cursor that is none."""
+        settings = self._database.settings
+        place = await self._begin() if cursor is None else _decode(cursor)
+        if place.collection:
+            return await self._collection_page(place)
+        if place.since is None:
+            found = await self._database.page(f"id>{place.after}", limit=settings.page_size)
+        else:
+            found = await self._database.page(f"modified>={place.since}", limit=settings.page_size, order="modified")
+        rows = [row for row in found.rows if as_id(row) is not None]
+        following = self._next(place, rows) if len(found.rows) >= settings.page_size else None
+        if following is None and settings.fields_in == "collection":
+            following = msgspec.structs.replace(place, after=0, collection=True)
+        return await self._turn(place, following, [report for row in rows if (report := self.report(row)) is not None])
+
+    async def _collection_page(self, place: Place) -> Page:
+        """One page of the mapped fields, where they live in subprofiles; each names its profile by id."""
+        number = await self._layout.number("profile", self._database)
+        if number is None:
+            return await self._turn(place, None, [])
+        settings = self._database.settings
+        found = await self._database.subprofile_page(number, place.after, limit=settings.page_size)
+        whole = len(found.rows) >= settings.page_size
+        following = msgspec.structs.replace(place, after=as_id(found.rows[-1]) or 0) if whole else None
+        reports = [
+            Report(
+                remote_id=str(row["profile"]),
+                fields=shown(row, self._ctx.fields.values()),
+                at=moment_of(row.get("modified"), settings.timezone),
+            )
+            for row in found.rows
+            if row.get("profile")
+        ]
+        return await self._turn(place, following, reports)
+
+    async def _turn(self, place: Place, following: Place | None, reports: list[Report]) -> Page:
+        """The page, and where the next begins; the purposes are covered once a full pull has ended."""
+        if following is None:
+            await self._ended(place)
+        covers = sorted(self._consents) if place.since is None and following is None else []
+        cursor = None if following is None else msgspec.json.encode(following).decode()
+        return Page(reports=reports, cursor=cursor, covers=covers)
+
+    async def person(self, person: PersonRef) -> Report | None:
+        """One profile, whole: by its id, or by its address when the id is not known or gone."""
+        row = await self._database.profile(person.remote_id) if person.remote_id is not None else None
+        if row is None:
+            number = next(iter(await self._database.find(person.email)), None)
+            row = await self._database.profile(number) if number is not None else None
+        report = self.report(row) if row is not None else None
+        if row is None or report is None:
+            return None
+        profile = str(as_id(row))
+        fields = report.fields if self._database.settings.fields_in == "profile" else await self._fields(profile)
+        return msgspec.structs.replace(report, fields=fields, audiences=await self._audiences(profile))
+
+    def report(self, row: Row) -> Report | None:
+        """What a profile says; None where it has no address, so that it is nobody."""
+        email = self._database.address(row).strip()
+        if "@" not in email:
+            return None
+        consents: dict[str, Held] = {
+            purpose: said
+            for purpose, target in self._consents.items()
+            if (said := held(field_of(row, target.field), target)) is not None
+        }
+        return Report(
+            email=email,
+            remote_id=str(as_id(row)),
+            fields=shown(row, self._ctx.fields.values()) if self._database.settings.fields_in == "profile" else {},
+            consents=consents,
+            at=moment_of(row.get("modified"), self._database.settings.timezone),
+        )
+
+    async def _fields(self, profile: str) -> dict[str, Value]:
+        """The mapped fields of a profile, where they live in its subprofile."""
+        collection = await self._layout.known("profile", self._database)
+        rows = await self._database.subprofiles(profile, collection) if collection is not None else []
+        return shown(rows[0], self._ctx.fields.values()) if rows else {}
+
+    async def _audiences(self, profile: str) -> dict[str, bool]:
+        targets = {name: each for name, each in self._ctx.audiences.items() if isinstance(each, CopernicaAudience)}
+        collection = await self._layout.known("audiences", self._database) if targets else None
+        if collection is None:
+            return {}
+        rows = await self._database.subprofiles(profile, collection)
+        listed = set(members(rows[0])) if rows and field_of(rows[0], FIELD) is not None else set()
+        return {name: key(name, target) in listed for name, target in targets.items()}
+
+    async def _begin(self) -> Place:
+        now, settings = self._ctx.clock.time(), self._database.settings
+        last, full = await self._ctx.kv.get(PULLED_AT), await self._ctx.kv.get(FULL_AT)
+        if settings.pull == "full" or last is None or full is None or now >= full + FULL_EVERY_S:
+            return Place(began=now)
+        names = {str(row.get("name", "")).lower() for row in await self._database.fields()}
+        if "modified" in names:  # then the filter would ask for that field (fact 9)
+            self._ctx.log.warning("the database has a field called modified, so every pull reads everything")
+            return Place(began=now)
+        return Place(began=now, since=local(datetime.fromtimestamp(last - OVERLAP_S, UTC), settings.timezone))
+
+    def _next(self, place: Place, rows: list[Row]) -> Place | None:
+        if not rows:
+            return None
+        last = as_id(rows[-1]) or 0
+        if place.since is None:
+            return msgspec.structs.replace(place, after=last)
+        since = str(rows[-1].get("modified") or "")
+        if since == place.since:
+            self._ctx.log.warning("a whole page changed in one second, so everything is read")
+            return Place(began=place.began)
+        return msgspec.structs.replace(place, since=since or place.since, after=last)
+
+    async def _ended(self, place: Place) -> None:
+        await self._ctx.kv.set(PULLED_AT, place.began)
+        if place.since is None:
+            await self._ctx.kv.set(FULL_AT, place.began)
+
+
+def _decode(cursor: str) -> Place:
+    try:
+        return msgspec.json.decode(cursor, type=Place)
+    except msgspec.DecodeError:
+        raise PermanentError("the cursor of the last pull cannot be read; pull everything anew") from None

@@ -1,0 +1,132 @@
+"""The pull: everything by id, or what changed by time, and one profile again."""
+
+import pytest
+
+from esplanade import PermanentError, PersonRef
+
+from .conftest import AUDIENCES
+
+
+def emails(reports):
+    return [report.email for report in reports]
+
+
+class TestFull:
+    async def test_everybody_is_reported_once_and_the_purposes_are_covered(self, open_hub, twin):
+        for number in range(7):
+            twin.sign_up(f"p{number}@example.net", {"City": "Delft", "Newsletter": "yes" if number % 2 else "no"})
+        async with open_hub(page_size=3) as hub:
+            reports, covers = await hub.pull()
+        assert emails(reports) == [f"p{number}@example.net" for number in range(7)]
+        assert covers == ["newsletter"]
+        assert reports[1].consents == {"newsletter": "granted"}
+        assert reports[0].consents == {"newsletter": "denied"}
+        assert reports[0].fields["City"] == "Delft"
+        assert reports[0].fields["Firstname"] is None
+        assert reports[0].remote_id == str(twin.find("p0@example.net").id)
+        assert reports[0].at is not None
+
+    async def test_whoever_comes_or_goes_meanwhile_makes_nobody_lost(self, open_hub, twin):
+        profiles = [twin.sign_up(f"p{number}@example.net", {}) for number in range(6)]
+        async with open_hub(page_size=2) as hub:
+            first = await hub.connector.pull(None, hub.ctx)
+            twin.remove_profile(profiles[0])
+            twin.sign_up("late@example.net", {})
+            found, cursor = emails(first.reports), first.cursor
+            while cursor is not None:
+                page = await hub.connector.pull(cursor, hub.ctx)
+                found, cursor = found + emails(page.reports), page.cursor
+        assert found == [*(f"p{number}@example.net" for number in range(6)), "late@example.net"]
+
+    async def test_a_profile_without_an_address_is_nobody(self, hub, twin):
+        twin.sign_up("", {"City": "Delft"})
+        reports, _ = await hub.pull()
+        assert reports == []
+
+    async def test_a_cursor_that_is_none_says_what_to_do(self, hub):
+        with pytest.raises(PermanentError, match="pull everything anew"):
+            await hub.connector.pull("page 7", hub.ctx)
+
+
+class TestFieldsInACollection:
+    async def test_profiles_come_first_and_then_what_their_subprofiles_hold(self, open_hub, twin):
+        async with open_hub(fields_in="collection", page_size=2) as hub:
+            for number in range(3):
+                await hub.profile(email=f"p{number}@example.net", desired={"City": f"City {number}"})
+            reports, covers = await hub.pull()
+            assert emails(reports) == ["p0@example.net", "p1@example.net", "p2@example.net", None, None, None]
+            assert [report.fields.get("City") for report in reports] == [None] * 3 + ["City 0", "City 1", "City 2"]
+            assert [report.remote_id for report in reports[:3]] == [report.remote_id for report in reports[3:]]
+            assert covers == ["newsletter"]
+            found = await hub.connector.fetch(PersonRef(person="p-1", email="p1@example.net"), hub.ctx)
+            assert found.fields["City"] == "City 1"
+
+    async def test_without_the_collection_there_are_no_fields(self, open_hub, twin):
+        twin.sign_up("noor@example.net", {"City": "Delft"})
+        async with open_hub(fields_in="collection") as hub:
+            ((report,), covers) = await hub.pull()
+        assert (report.fields, covers) == ({}, ["newsletter"])
+
+
+class TestIncremental:
+    async def test_the_first_reads_everything_and_the_next_what_changed_since(self, open_hub, twin, clock):
+        old = twin.sign_up("old@example.net", {})
+        twin.sign_up("other@example.net", {})
+        await clock.advance(3_600)
+        async with open_hub(pull="incremental") as hub:
+            assert len((await hub.pull())[0]) == 2
+            await clock.advance(86_400)
+            twin.edit_profile(old, {"City": "Breda"})
+            reports, covers = await hub.pull()
+            assert (emails(reports), covers) == (["old@example.net"], [])
+            await clock.advance(7 * 86_400)
+            reports, covers = await hub.pull()
+            assert (len(reports), covers) == (2, ["newsletter"])
+
+    async def test_more_changes_than_a_page_are_all_read(self, open_hub, twin, clock):
+        async with open_hub(pull="incremental", page_size=2) as hub:
+            await hub.pull()
+            await clock.advance(86_400)
+            for number in range(7):
+                twin.sign_up(f"p{number}@example.net", {})
+                await clock.advance(1)
+            reports, _ = await hub.pull()
+        assert set(emails(reports)) == {f"p{number}@example.net" for number in range(7)}
+
+    async def test_a_page_that_changed_in_one_second_makes_it_a_full_one(self, open_hub, twin, clock):
+        async with open_hub(pull="incremental", page_size=2) as hub:
+            await hub.pull()
+            await clock.advance(86_400)
+            for number in range(5):
+                twin.sign_up(f"p{number}@example.net", {})
+            reports, covers = await hub.pull()
+        assert {f"p{number}@example.net" for number in range(5)} == set(emails(reports))
+        assert covers == ["newsletter"]
+
+    async def test_a_field_called_modified_makes_every_pull_a_full_one(self, open_hub, twin, clock):
+        twin.account.add_field(twin.account.database(31), "Modified")
+        twin.sign_up("old@example.net", {})
+        async with open_hub(pull="incremental") as hub:
+            await hub.pull()
+            await clock.advance(86_400)
+            reports, covers = await hub.pull()
+        assert (len(reports), covers) == (1, ["newsletter"])
+
+
+class TestOne:
+    async def fetched(self, hub, **parts):
+        return await hub.connector.fetch(PersonRef(person="p-1", email="noor@example.net", **parts), hub.ctx)
+
+    async def test_by_id_or_by_address_with_audiences(self, hub, twin):
+        await hub.profile(desired={"City": "Delft"}, add={"vip": AUDIENCES["vip"]})
+        profile = str(twin.find("noor@example.net").id)
+        for remote_id in (profile, None, "999"):
+            found = await self.fetched(hub, remote_id=remote_id)
+            assert (found.remote_id, found.fields["City"]) == (profile, "Delft")
+            assert found.audiences == {"vip": True, "churn-risk": False}
+
+    async def test_somebody_who_is_not_there_or_was_removed_is_nobody(self, hub, twin):
+        assert await self.fetched(hub) is None
+        profile = twin.sign_up("noor@example.net", {})
+        twin.remove_profile(profile)
+        assert await self.fetched(hub, remote_id=str(profile)) is None

@@ -51,12 +51,18 @@ any_mesh = settings(
 
 
 def differences(mesh):
-    """Where a vendor does not hold what the hub holds, and nothing says why."""
+    """Where a vendor does not hold what the hub holds, and nothing says why.
+
+    What has gone round too often, among vendors that tell no times, is kept as a loop for a human to decide on; consent never is.
+    """
+    loops = {one.person for one in mesh.queue("parked") if one.reason == "loop"}
     return [
         (person.name, name, what, wanted, held)
         for person in mesh.people()
         for name in mesh.vendors
-        for look in (fields, audiences, consents, former_contacts)
+        for look in (
+            (consents, former_contacts) if person.id in loops else (fields, audiences, consents, former_contacts)
+        )
         for what, wanted, held in look(mesh, person, name)
     ]
 

@@ -101,9 +101,9 @@ class Consents:
             except NotThereError:
                 who = Who(email=event.email)
         # a new profile begins with all that is mapped; what an existing one holds is the profile's business
-        profile = await save(
-            who, {**as_fields(event.desired, types, database.settings.timezone), **fields}, database, self._ctx
-        )
+        settings = database.settings
+        mapped = as_fields(event.desired, types, settings.timezone) if settings.fields_in == "profile" else {}
+        profile = await save(who, {**mapped, **fields}, database, self._ctx)
         return _outcome(status, profile)
 
 

@@ -37,6 +37,11 @@ class TestGrant:
         assert at(twin) == ["yes"]
         assert twin.find("noor@example.net").fields["City"] == "Breda"
 
+    async def test_where_the_fields_live_elsewhere_the_profile_gets_none_of_them(self, open_hub, twin):
+        async with open_hub(fields_in="collection") as hub:
+            await hub.consent("granted", desired={"City": "Breda"})
+        assert (at(twin), twin.find("noor@example.net").fields["City"]) == (["yes"], "")
+
     async def test_a_profile_that_is_gone_is_made_again(self, hub, twin):
         profile = twin.sign_up("noor@example.net", {})
         twin.remove_profile(profile)

@@ -53,17 +53,24 @@ any_mesh = settings(
 def differences(mesh):
     """Where a vendor does not hold what the hub holds, and nothing says why.
 
-    What has gone round too often, among vendors that tell no times, is kept as a loop for a human to decide on; consent never is.
+    What has gone round too often, among vendors that tell no times, is kept as a loop for a human to decide on: a person's
+    values are not passed on then, and a vendor that says otherwise each time it is told of a denial is not told again.
     """
-    loops = {one.person for one in mesh.queue("parked") if one.reason == "loop"}
-    return [
-        (person.name, name, what, wanted, held)
+    loops = [one for one in mesh.queue("parked") if one.reason == "loop"]
+    told_too_often = {(one.person, one.lane, one.subject) for one in loops if one.kind == "consent"}
+    round_and_round = {one.person for one in loops}
+    found = [
+        (person, name, look, what, wanted, held)
         for person in mesh.people()
         for name in mesh.vendors
-        for look in (
-            (consents, former_contacts) if person.id in loops else (fields, audiences, consents, former_contacts)
-        )
+        for look in (fields, audiences, consents, former_contacts)
         for what, wanted, held in look(mesh, person, name)
+    ]
+    return [
+        (person.name, name, what, wanted, held)
+        for person, name, look, what, wanted, held in found
+        if not (look in {fields, audiences} and person.id in round_and_round)
+        and not (look is consents and (person.id, name, what) in told_too_often)
     ]
 
 

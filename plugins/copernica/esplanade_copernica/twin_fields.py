@@ -112,7 +112,7 @@ def _moment(text: str, kind: str) -> str:
     has_time = kind.endswith("datetime")
     found = _MOMENT.fullmatch(text)
     try:
-        moment = datetime.strptime(f"{found[1]} {found[2] or '00:00:00'}" if found else "", "%Y-%m-%d %H:%M:%S")  # noqa: DTZ007
+        moment = datetime.fromisoformat(f"{found[1]} {found[2] or '00:00:00'}" if found else "")
     except ValueError:
         zeros = "0000-00-00 00:00:00" if has_time else "0000-00-00"
         return "" if kind.startswith("empty") else zeros

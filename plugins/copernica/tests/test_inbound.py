@@ -8,8 +8,6 @@ from aiohttp import web
 
 from esplanade import InboundRequest, Report, TemporaryError
 
-from .conftest import FIELDS, NOW  # noqa: F401 - the mapping that the reports below are read by
-
 
 class Door:
     """Where the vendor calls: keeps the requests as the hub would hand them to the plugin."""

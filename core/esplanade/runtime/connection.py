@@ -106,7 +106,7 @@ class Connection:
         log: Log = structlog.get_logger("esplanade.connector").bind(connector=config.name)
         twin: Twin[Any] | None = None
         try:
-            twin = await _start_twin(config, plugin)
+            twin = await _start_twin(config, plugin, shared.clock)
             instance = plugin(twin.rewired(config.settings) if twin is not None else config.settings)
             shared.registry.register(config.name, instance)
             traits = traits_of(instance)
@@ -247,23 +247,26 @@ class Connection:
             await self.twin.stop()
 
 
-async def _start_twin(config: ConnectorConfig, plugin: type[Connector[Any]]) -> Twin[Any] | None:
+async def _start_twin(config: ConnectorConfig, plugin: type[Connector[Any]], clock: Clock) -> Twin[Any] | None:
     if not config.twin:
         return None
     kind = plugin.twin()
     if kind is None:
         raise PluginLoadError(f"connector {config.name}: plugin {config.plugin} has no twin; set `twin: false`")
-    twin = kind(config.settings)
-    twin.furnish(
-        Furnishing(
-            fields=list(config.fields.values()),
-            consents=config.consents,
-            audiences=config.audiences,
-            triggers=config.triggers,
-        )
-    )
+    twin = kind(config.settings, clock=clock)
+    twin.furnish(furnishing_of(config))
     await twin.start()
     return twin
+
+
+def furnishing_of(config: ConnectorConfig) -> Furnishing:
+    """What must exist at the vendor for this connector."""
+    return Furnishing(
+        fields=list(config.fields.values()),
+        consents=config.consents,
+        audiences=config.audiences,
+        triggers=config.triggers,
+    )
 
 
 async def asked(answer: Awaitable[R]) -> R:

@@ -3,6 +3,19 @@
 from .clock import FakeClock
 from .faults import Fault, load_faults
 from .harness import open_context
+from .side import Call, Contact, Mail, Untidy, VendorSide
 from .twin import Furnishing, Twin
 
-__all__ = ["FakeClock", "Fault", "Furnishing", "Twin", "load_faults", "open_context"]
+__all__ = [
+    "Call",
+    "Contact",
+    "FakeClock",
+    "Fault",
+    "Furnishing",
+    "Mail",
+    "Twin",
+    "Untidy",
+    "VendorSide",
+    "load_faults",
+    "open_context",
+]

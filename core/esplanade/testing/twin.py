@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import aiohttp
 from aiohttp import web
@@ -14,6 +14,9 @@ from esplanade.clock import Clock, SystemClock
 from esplanade.model import AudienceTarget, ConsentTarget, TriggerTarget
 
 from .faults import Fault
+
+if TYPE_CHECKING:
+    from .side import VendorSide
 
 S = TypeVar("S", bound=Struct)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -83,6 +86,10 @@ class Twin(Generic[S]):
     def credentials(self) -> dict[str, Any]:
         """What ``esplanade twin`` prints beside the base URL, so that a connector can be pointed here."""
         raise NotImplementedError
+
+    def side(self, furnishing: Furnishing) -> VendorSide[Any]:
+        """The account as people at the vendor see it and work in it; what ``furnishing`` names is called as there."""
+        raise NotImplementedError(f"the twin {self.name} has no side; override Twin.side")
 
     def snapshot(self) -> dict[str, Any]:
         """Everything the account holds, as JSON can hold it, in stable order: what tests and the demo compare."""

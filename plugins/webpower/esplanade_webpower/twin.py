@@ -18,6 +18,8 @@ from .twin_rest import Licence, RestApi
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from .twin_side import WebpowerSide
+
 
 class WebpowerTwin(Twin[WebpowerSettings]):
     """One campaign with its contacts, groups, fields and mailings. ``licence`` says how the vendor behaves."""
@@ -28,7 +30,7 @@ class WebpowerTwin(Twin[WebpowerSettings]):
         super().__init__(settings, clock=clock, faults=faults)
         self.account = Account(self.clock.time)
         self.licence = Licence()
-        self.rest = RestApi(self.account, self.licence, settings, self._announce)
+        self.rest = RestApi(self.account, self.licence, settings, self.announce)
 
     @property
     def mails(self) -> list[dict[str, Any]]:
@@ -80,6 +82,11 @@ class WebpowerTwin(Twin[WebpowerSettings]):
         if number not in self.account.groups:
             self.account.add_group(name, number)
 
+    def side(self, furnishing: Furnishing) -> WebpowerSide:
+        from .twin_side import WebpowerSide
+
+        return WebpowerSide(self, furnishing)
+
     def snapshot(self) -> dict[str, Any]:
         account = self.account
         contacts = sorted(account.contacts.values(), key=lambda each: each.email)
@@ -126,7 +133,7 @@ class WebpowerTwin(Twin[WebpowerSettings]):
 
     # Webhooks, and doors that no vendor has.
 
-    def _announce(self, contact: Contact) -> None:
+    def announce(self, contact: Contact) -> None:
         """Send ``contact.created``, signed; it goes out before any opt-in."""
         if not self.settings.webhook_secret:
             return

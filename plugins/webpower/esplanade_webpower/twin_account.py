@@ -87,6 +87,8 @@ class Account:
         self.double: set[int] = set()
         """Groups that a confirmed contact is put into."""
         self.pending: list[dict[str, Any]] = []
+        self.asked: list[str] = []
+        """Addresses to which the confirmation mail was sent, in order."""
         self.mails: list[dict[str, Any]] = []
         self.credits: int | None = None
         """Sends left; None for as many as are asked for."""
@@ -263,6 +265,7 @@ class Account:
 
     def ask(self, contact: Contact, groups: list[int]) -> None:
         """Send the confirmation mail (``subscribe_confirm``) and wait for the click."""
+        self.asked.append(contact.email)
         self.pending = [each for each in self.pending if each["contact"] != contact.id]
         self.pending.append({"contact": contact.id, "email": contact.email, "groups": groups, "at": self.now()})
 

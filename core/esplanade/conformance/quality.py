@@ -1,0 +1,68 @@
+"""``quality.yaml``: what a plugin says of itself to the conformance suite."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec import Struct, field
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from esplanade.connector import Connector
+from esplanade.errors import PluginLoadError
+from esplanade.model import ValueType
+
+from .catalogue import RULES
+
+NAME = "quality.yaml"
+
+
+class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A connector to try the plugin with, and why checks do not apply."""
+
+    owner: str
+    """Who keeps the plugin."""
+    contact: str
+    """Where the owner is reached: an e-mail address or an https URL."""
+    sample: dict[str, Any]
+    """A connector as in connectors.yaml, without ``plugin`` and ``twin``: settings, fields, consents, audiences, triggers."""
+    types: dict[str, ValueType] = field(default_factory=dict)
+    """The types of hub fields of the sample that are not text."""
+    required: list[str] = field(default_factory=list)
+    """The settings that the first released version required; later ones may require no other."""
+    older: list[dict[str, Any]] = field(default_factory=list)
+    """Samples of earlier versions, as ``sample``."""
+    skips: dict[str, str] = field(default_factory=dict)
+    """Ids of checks that do not apply, with the reason."""
+
+
+def load_quality(plugin: type[Connector[Any]]) -> Quality:
+    """The quality file of a plugin: in its package, or beside it in a checkout. Raises PluginLoadError naming the file."""
+    path = _find(plugin)
+    try:
+        found = msgspec.convert(YAML(typ="safe", pure=True).load(path.read_text("utf-8")), Quality)
+    except (YAMLError, msgspec.ValidationError, UnicodeDecodeError) as problem:
+        raise PluginLoadError(f"{path}: {' '.join(str(problem).split())}") from None
+    for id_, reason in found.skips.items():
+        if id_ not in RULES:
+            raise PluginLoadError(f"{path}: skips: there is no check {id_!r}")
+        if len(reason.split()) < 3:
+            raise PluginLoadError(f"{path}: skips.{id_}: say why it does not apply")
+    return found
+
+
+def _find(plugin: type[Connector[Any]]) -> Path:
+    package = plugin.__module__.partition(".")[0]
+    spec = importlib.util.find_spec(package)
+    folders = [Path(each) for each in (spec.submodule_search_locations or [])] if spec is not None else []
+    for folder in folders:
+        for path in (folder / NAME, folder.parent / NAME):
+            if path.is_file():
+                return path
+    raise PluginLoadError(
+        f"plugin {plugin.__module__}:{plugin.__qualname__} has no {NAME}; write one into {package}/ or beside it, "
+        "with owner, contact, sample and skips"
+    )

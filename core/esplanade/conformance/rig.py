@@ -1,0 +1,176 @@
+"""One hub that runs with one plugin and its twin: what a check says to it, and what it looks at."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import msgspec
+
+from esplanade.model import Kind
+from esplanade.records import Delivery, DeliveryFilter, Person, Remote
+from esplanade.runtime.connection import furnishing_of
+from esplanade.testing.side import Contact, VendorSide
+
+from .check import CheckFailed
+
+if TYPE_CHECKING:
+    from esplanade.runtime import Hub
+    from esplanade.testing import FakeClock, Twin
+    from esplanade.testing.twin import Recorded
+    from esplanade.web.port import PullSummary
+
+    from .trial import Trial
+
+NAME = "tried"
+"""The connector's name."""
+REST_S = 20.0
+"""So long, in real time, a hub and its twin may take until neither has anything to do."""
+
+
+class Rig:
+    """A hub, its plugin's twin, and the people at the vendor."""
+
+    def __init__(self, trial: Trial, hub: Hub, twin: Twin[Any], clock: FakeClock) -> None:
+        self.trial = trial
+        self.hub = hub
+        self.twin = twin
+        self.clock = clock
+        self.config = hub.config.connectors[NAME]
+        self.side: VendorSide[Any] = twin.side(furnishing_of(self.config))
+        auth = hub.connections[NAME].plugin.endpoint().auth
+        self._token_path = urlsplit(getattr(auth, "token_url", "")).path
+
+    # What is said to the hub, as the shop says it.
+
+    async def say(self, kind: Kind, *events: dict[str, Any], backfill: bool = False) -> None:
+        """Accept events. Returns once they are on disk; see ``at_rest``."""
+        raws = [json.dumps(event).encode() for event in events]
+        admission = self.hub.intake.admit(
+            "shop", kind, raws, may=frozenset({"profile", "consent", "trigger"}), backfill=backfill, imported=False
+        )
+        if admission.rejected:
+            raise CheckFailed(f"the hub refused an event: {admission.rejected[0]}")
+        await self.hub.intake.accept(admission.entries)
+
+    async def profile(self, email: str, *, fields: dict[str, Any] | None = None, **more: Any) -> None:
+        """A profile as the shop tells it, and everything that follows from it; by default with one field of text."""
+        await self.say(
+            "profile", {"email": email, "fields": {self.trial.text: "Delft"} if fields is None else fields, **more}
+        )
+        await self.at_rest()
+
+    async def consent(self, email: str, state: str, purpose: str | None = None, **more: Any) -> None:
+        """A consent as the shop tells it, and everything that follows from it. A grant carries evidence unless told otherwise."""
+        if state == "granted":
+            more = {"method": "double", "evidence": {"form": "footer"}, **more}
+        event = {"email": email, "purpose": purpose or self.trial.purposes[0], "state": state, **more}
+        await self.say("consent", {key: value for key, value in event.items() if value is not None})
+        await self.at_rest()
+
+    async def trigger(self, email: str, trigger_id: str, trigger: str | None = None, **more: Any) -> None:
+        """A trigger as the shop tells it, and everything that follows from it."""
+        event = {"email": email, "trigger": trigger or self.trial.triggers[0], "trigger_id": trigger_id, **more}
+        await self.say("trigger", event)
+        await self.at_rest()
+
+    # Time.
+
+    async def at_rest(self) -> None:
+        """Return once neither the hub nor the vendor has anything more to say to the other just now."""
+        try:
+            async with asyncio.timeout(REST_S):
+                while True:
+                    before = self.twin.request_count
+                    await self.hub.settled()
+                    await self.twin.settled()
+                    await self.hub.settled()
+                    if self.twin.request_count == before:
+                        return
+        except TimeoutError:
+            raise CheckFailed(f"hub and vendor did not come to rest within {REST_S:g} s") from None
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, and what is due by then be done."""
+        await self.clock.advance(seconds)
+        await self.at_rest()
+
+    async def until(self, holds: Any, *, within_s: float, step_s: float = 60.0) -> bool:
+        """Let time pass step by step until ``holds()``, a plain or coroutine function, is true; False when it never is."""
+        passed = 0.0
+        while True:
+            found = holds()
+            if await found if hasattr(found, "__await__") else found:
+                return True
+            if passed >= within_s:
+                return False
+            await self.advance(step_s)
+            passed += step_s
+
+    async def pull(self) -> PullSummary:
+        """Pull now, and everything that follows from it."""
+        result = await self.hub.pull(NAME)
+        await self.at_rest()
+        return result
+
+    # What the hub knows.
+
+    async def person(self, email: str) -> Person | None:
+        """The person, by an address as it is compared."""
+        return await self.hub.store.read(lambda reader: reader.person_by_email(email.lower()))
+
+    async def remote(self, email: str) -> Remote | None:
+        """What the hub last knew the vendor to hold for a person."""
+        person = await self.person(email)
+        if person is None:
+            return None
+        return await self.hub.store.read(lambda reader: reader.remote(person.id, NAME))
+
+    async def state_of(self, email: str, purpose: str | None = None) -> str | None:
+        """A person's state of consent; None where none is recorded."""
+        person = await self.person(email)
+        held = person.consents.get(purpose or self.trial.purposes[0]) if person is not None else None
+        return None if held is None else held.state
+
+    async def deliveries(self, **wanted: Any) -> list[Delivery]:
+        """What leaves, or left, for the vendor: by ``kind``, ``states``, ``reason``."""
+        wanted.setdefault("connector", NAME)
+        found = await self.hub.store.read(lambda reader: reader.deliveries(DeliveryFilter(**wanted), limit=10_000))
+        return [delivery for delivery, *_rest in found]
+
+    async def reasons(self, email: str) -> list[str | None]:
+        """Why things were not sent to a person, or not taken over, in order."""
+        person = await self.person(email)
+        if person is None:
+            return []
+        notes = await self.hub.store.read(lambda reader: reader.timeline(person.id))
+        return [note.reason for note in notes if note.what in {"not-sent", "failed"}]
+
+    # What the vendor saw and holds.
+
+    def held(self, email: str) -> Contact:
+        """The vendor's contact; a failure of the check where it has none."""
+        found = self.side.find(email)
+        if found is None:
+            raise CheckFailed(f"the vendor has no contact for {email}")
+        return found
+
+    def requests(self) -> list[Recorded]:
+        """The requests that the twin took since this was asked last."""
+        found = list(self.twin.requests)
+        self.twin.requests.clear()
+        return found
+
+    def writes(self) -> list[Recorded]:
+        """Those of ``requests`` that change something: no GET, and nothing that only fetches a token."""
+        return [each for each in self.requests() if self.is_write(each)]
+
+    def is_write(self, request: Recorded) -> bool:
+        """Whether a request changes something at the vendor: it is no GET, and fetches no token."""
+        return request.method != "GET" and request.path != self._token_path
+
+    def snapshot(self) -> Any:
+        """Everything that the vendor holds, as plain values that do not change any more."""
+        return json.loads(msgspec.json.encode(self.twin.snapshot()))

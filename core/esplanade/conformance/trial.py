@@ -1,0 +1,178 @@
+"""What a check is given: the plugin, and hubs in which it runs against its twin, on a clock that is moved by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from esplanade.connector import Connector, methods_of
+from esplanade.registry.judge import hooks_of
+from esplanade.runtime import Hub, Loaded, load
+from esplanade.runtime.connection import furnishing_of
+from esplanade.testing import FakeClock, Twin
+
+from .quality import Quality
+from .rig import NAME, Rig
+
+TOKEN = "a-token-of-the-conformance-shop"  # noqa: S105 - of a hub that lives as long as a check
+PACE = {"rate": "5000/s", "burst": 1000, "concurrency": 4}
+
+
+class Trial:
+    """One try of one rule. Hubs of one trial share a folder, and so a store, unless they are given another."""
+
+    def __init__(self, name: str, plugin: type[Connector[Any]], quality: Quality, folder: Path) -> None:
+        self.name = name
+        self.plugin = plugin
+        self.quality = quality
+        self.folder = folder
+        self.hooks = hooks_of(plugin)
+        self.methods = methods_of(plugin)
+
+    # The sample, and what it names.
+
+    def sample(self, **changes: Any) -> dict[str, Any]:
+        """A copy of the sample, with some of its keys replaced; None takes a key away."""
+        found = {**copy.deepcopy(self.quality.sample), **changes}
+        return {key: value for key, value in found.items() if value is not None}
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """Hub field: vendor field."""
+        return dict(self.quality.sample.get("fields", {}))
+
+    @property
+    def text(self) -> str:
+        """A hub field that holds text."""
+        return next(name for name in self.fields if self.quality.types.get(name, "text") == "text")
+
+    @property
+    def purposes(self) -> list[str]:
+        """The purposes, in the order of the sample."""
+        return list(self.quality.sample.get("consents", {}))
+
+    @property
+    def audiences(self) -> list[str]:
+        """The audiences, in the order of the sample."""
+        return list(self.quality.sample.get("audiences", {}))
+
+    @property
+    def triggers(self) -> list[str]:
+        """The triggers, in the order of the sample."""
+        return list(self.quality.sample.get("triggers", {}))
+
+    # Hubs.
+
+    @asynccontextmanager
+    async def hub(
+        self,
+        *,
+        clock: FakeClock | None = None,
+        connector: Mapping[str, Any] | None = None,
+        beside: Mapping[str, Mapping[str, Any]] | None = None,
+        files: Mapping[str, str] | None = None,
+        at: Twin[Any] | None = None,
+        folder: Path | None = None,
+        **hub: Any,
+    ) -> AsyncIterator[Rig]:
+        """Run a hub with the sample and its twin, and stop both.
+
+        ``connector``: keys of the connector in place of the sample's (see ``sample``); ``beside``: further connectors;
+        ``files``: files to write beside connectors.yaml, such as plugins; ``at``: a twin that runs already and goes on after
+        the hub; other keywords: keys of ``hub:``.
+        """
+        clock = clock or FakeClock()
+        loaded = await self.load(connector=connector, beside=beside, files=files, at=at, folder=folder, **hub)
+        started = await Hub.start(loaded, clock=clock)
+        try:
+            twin = at or self._twin_of(started)
+            if at is not None:
+                at.hook_url = next(each.hook_url for each in started.connectors() if each.name == NAME)
+            twin.keep_requests = True
+            yield Rig(self, started, twin, clock)
+        finally:
+            await started.stop()
+
+    async def load(
+        self,
+        *,
+        connector: Mapping[str, Any] | None = None,
+        beside: Mapping[str, Mapping[str, Any]] | None = None,
+        files: Mapping[str, str] | None = None,
+        at: Twin[Any] | None = None,
+        folder: Path | None = None,
+        environ: Mapping[str, str] | None = None,
+        **hub: Any,
+    ) -> Loaded:
+        """Write connectors.yaml and load it. Raises ConfigError."""
+        place = folder or self.folder
+        content = {
+            "hub": {
+                "listen": "127.0.0.1:0",
+                "store": "sqlite:hub.db",
+                "drain_timeout": "2s",
+                "egress": {"allow": ["127.0.0.0/8"]},
+                **hub,
+            },
+            "sources": {"shop": {"token": TOKEN}},
+            "connectors": {NAME: self._entry(connector or {}, at), **(beside or {})},
+        }
+
+        def write_and_load() -> Loaded:
+            place.mkdir(exist_ok=True)
+            for name, text in (files or {}).items():
+                (place / name).write_text(text, "utf-8")
+            path = place / "connectors.yaml"
+            path.write_text(json.dumps(content), "utf-8")
+            return load(path, environ or {})
+
+        return await asyncio.to_thread(write_and_load)
+
+    def _entry(self, changes: Mapping[str, Any], at: Twin[Any] | None) -> dict[str, Any]:
+        entry = {"plugin": self.name, "twin": True, "pace": PACE, **self.sample(**changes)}
+        if at is not None:
+            entry |= {"twin": False, "settings": {**entry.get("settings", {}), **reach(at)}}
+        return entry
+
+    def _twin_of(self, hub: Hub) -> Twin[Any]:
+        connection = hub.connections.get(NAME)
+        if connection is None or connection.twin is None:
+            raise RuntimeError(hub.failures.get(NAME, f"the connector {NAME} does not run on a twin"))
+        return connection.twin
+
+    @asynccontextmanager
+    async def twin(self, clock: FakeClock) -> AsyncIterator[Twin[Any]]:
+        """Run the twin by itself, for hubs that come and go (``hub(at=…)``)."""
+        loaded = await self.load()
+        config = loaded.config.connectors[NAME]
+        kind = self.plugin.twin()
+        if kind is None:
+            raise RuntimeError(f"plugin {self.name} has no twin")
+        made = kind(config.settings, clock=clock)
+        made.furnish(furnishing_of(config))
+        await made.start()
+        try:
+            yield made
+        finally:
+            await made.stop()
+
+
+def reach(twin: Twin[Any]) -> dict[str, Any]:
+    """The settings that point a connector at a twin that runs: those that differ from the ones it was made with."""
+    wired, own = twin.rewired(twin.settings), twin.settings
+    differs = {
+        name: getattr(wired, name) for name in own.__struct_fields__ if getattr(wired, name) != getattr(own, name)
+    }
+    return {name: _plain(value) for name, value in differs.items()}
+
+
+def _plain(value: Any) -> Any:
+    reveal = getattr(value, "reveal", None)
+    return reveal() if reveal is not None else msgspec.to_builtins(value, str_keys=True)

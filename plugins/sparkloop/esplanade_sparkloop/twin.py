@@ -15,7 +15,7 @@ from aiohttp import web
 from msgspec import UNSET, Struct, UnsetType
 
 from esplanade import Clock, Origin, Secret
-from esplanade.testing import Fault, Twin
+from esplanade.testing import Fault, Furnishing, Twin
 
 from .settings import SparkLoopSettings
 from .twin_account import CAMPAIGN, Account, Member, Refused
@@ -23,6 +23,8 @@ from .twin_api import ApiV2
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from .twin_side import SparkLoopSide
 
 
 class SignUp(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -97,7 +99,7 @@ class SparkLoopTwin(Twin[SparkLoopSettings]):
     ) -> None:
         super().__init__(settings, clock=clock, faults=faults)
         self.account = Account(settings.campaign_uuid)
-        self.api = ApiV2(self.account, settings.api_key.reveal(), self.clock, self._sync)
+        self.api = ApiV2(self.account, settings.api_key.reveal(), self.clock, self.tell)
         self.received: list[dict[str, Any]] = []
         """Every body that the incoming webhook took, in order."""
 
@@ -141,6 +143,11 @@ class SparkLoopTwin(Twin[SparkLoopSettings]):
             "campaign_uuid": self.account.campaign,
             "webhook_token": wired.webhook_token.reveal(),
         }
+
+    def side(self, furnishing: Furnishing) -> SparkLoopSide:
+        from .twin_side import SparkLoopSide
+
+        return SparkLoopSide(self, furnishing)
 
     def snapshot(self) -> dict[str, Any]:
         """Subscribers by address, and what the incoming webhook took."""
@@ -192,13 +199,14 @@ class SparkLoopTwin(Twin[SparkLoopSettings]):
         """Everybody starts at 0 again, and SparkLoop says so of each."""
         for member in self.account.members.values():
             member.tot_referrals = 0
-            self._sync(member)
+            self.tell(member)
 
     def _synced(self, member: Member) -> dict[str, Any]:
         person = self.account.webhook_person(member, created_at=False)
         return {"type": "sync_subscriber", "campaign_id": self.account.campaign, "subscriber": person}
 
-    def _sync(self, member: Member) -> None:
+    def tell(self, member: Member) -> None:
+        """Send ``sync_subscriber``: SparkLoop has made or changed somebody."""
         self._announce(self._synced(member))
 
     def _announce(self, *bodies: dict[str, Any]) -> None:
@@ -260,7 +268,7 @@ class SparkLoopTwin(Twin[SparkLoopSettings]):
         member.esp_id = member.esp_id if person.id is UNSET else person.id
         _rename(member, person)
         if before != (member.first_name, member.name, member.status):
-            self._sync(member)
+            self.tell(member)
 
     def _update(self, person: Edit) -> None:
         member = self.account.members.get(person.previous_email.lower())
@@ -270,7 +278,7 @@ class SparkLoopTwin(Twin[SparkLoopSettings]):
         self.account.rename(member, person.email)
         _rename(member, person)
         if before != (member.email, member.first_name, member.name):
-            self._sync(member)
+            self.tell(member)
 
     # Doors that SparkLoop does not have.
 

@@ -67,6 +67,7 @@ class Account:
         self.members: dict[str, Member] = {}
         self._ids: dict[str, Member] = {}
         self.hooks: list[Hook] = []
+        self._hooks_made = 0
 
     def find(self, identity: str) -> Member | None:
         """By address or by SparkLoop's id."""
@@ -120,6 +121,13 @@ class Account:
             raise Refused(400, "Subscriber has already been added to the campaign")
         member.membership = f"cm_{_hex('membership', member.id)}"
         return member.membership
+
+    def add_hook(self, url: str, events: dict[str, bool | None]) -> Hook:
+        """Register a webhook."""
+        self._hooks_made += 1
+        hook = Hook(uuid=f"wh_{self._hooks_made:08d}", url=url, events=events)
+        self.hooks.append(hook)
+        return hook
 
     # The account's words.
 

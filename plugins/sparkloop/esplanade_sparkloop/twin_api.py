@@ -240,8 +240,7 @@ class ApiV2:
 
     async def add_hook(self, request: web.Request) -> Answer:
         body = await _json(request)
-        hook = Hook(uuid=f"wh_{len(self.account.hooks) + 1:08d}", url=_https(body.get("url")), events=_flags(body))
-        self.account.hooks.append(hook)
+        hook = self.account.add_hook(_https(body.get("url")), _flags(body))
         return 201, {"webhook": msgspec.to_builtins(hook)}
 
     async def hook(self, request: web.Request) -> Answer:

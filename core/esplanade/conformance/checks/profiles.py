@@ -14,7 +14,7 @@ async def created_changed_left_alone_and_cleared(trial: Trial) -> None:
     field = trial.text
     theirs = trial.fields[field]
     async with trial.hub() as rig:
-        await rig.profile(EMAIL, fields={field: "Delft"})
+        await rig.welcome(EMAIL, fields={field: "Delft"})
         same(rig.held(EMAIL).fields.get(theirs), "Delft", f"{theirs} of a new contact")
         await rig.profile(EMAIL, fields={field: "Breda"})
         same(rig.held(EMAIL).fields.get(theirs), "Breda", f"{theirs} after a change")

@@ -11,6 +11,7 @@ from statistics import median
 import aiohttp
 import msgspec
 from msgspec import Struct
+from tests.bench import pulling
 from tests.bench.house import House, cpu_s, fsync_s, house, process
 from tests.bench.load import WORKERS, event, rate
 
@@ -39,12 +40,13 @@ class Sizes(Struct, frozen=True, kw_only=True):
     fanned: int = 3_000
     saturating: int = 100_000
     opt_outs: int = 60
+    pulled: int = 100_000
     rounds: int = 3
 
 
 QUICK = Sizes(
     requests=2_000, bulk=5_000, backlog=2_000, slow=1_000, bulk_people=5_000, latency_s=2.0, pending=30_000,
-    fanned=1_000, saturating=3_000, opt_outs=15, rounds=1,
+    fanned=1_000, saturating=3_000, opt_outs=15, pulled=5_000, rounds=1,
 )  # fmt: skip
 
 
@@ -324,6 +326,32 @@ async def opt_out(sizes: Sizes) -> list[Row]:
     ]
 
 
+async def pull(sizes: Sizes) -> list[Row]:
+    """Everybody whom a Copernica holds: first when all of them are new, then when nothing is."""
+    found = await pulling.measure(sizes.pulled)
+    assert (found.first["read"], found.second["changed"]) == (sizes.pulled, 0), found
+    speeds = [f"{sizes.pulled / took:,.0f} profiles/s" for took in (found.first_s, found.second_s)]
+    many = f"{sizes.pulled:,} profiles"
+    return [
+        Row(
+            what=f"pull of {many}, all of them new, until they are folded",
+            measured=f"{speeds[0]}, {found.resident_mb:.0f} MB",
+            ratio=found.bare_s / found.first_s,
+            of="bare client",
+            reach="none set",
+            stretch="",
+        ),
+        Row(
+            what="  the next pull, nothing new",
+            measured=speeds[1],
+            ratio=found.bare_s / found.second_s,
+            of="bare client",
+            reach="none set",
+            stretch="",
+        ),
+    ]
+
+
 ROWS: dict[str, Callable[[Sizes], Awaitable[list[Row]]]] = {
     "ingest": ingest,
     "ingest-bulk": ingest_bulk,
@@ -334,6 +362,7 @@ ROWS: dict[str, Callable[[Sizes], Awaitable[list[Row]]]] = {
     "fan-out": fan_out,
     "opt-out": opt_out,
     "pending": pending,
+    "pull": pull,
 }
 
 

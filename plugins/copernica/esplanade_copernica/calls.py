@@ -62,6 +62,8 @@ class Call(Struct, frozen=True, kw_only=True):
     profile: str | None = None
     """The profile; of a subprofile's call its parent."""
     subprofile: str | None = None
+    bare: str | None = None
+    """The number of a profile or of a subprofile, and the call does not say of which: ``whose`` finds out."""
     collection: str | None = None
     database: str | None = None
     email: str | None = None
@@ -213,13 +215,17 @@ def _call(said: Mapping[str, Any], settings: CopernicaSettings, *, is_callback: 
     values = _overlaid(before, changed)
     collection = next((found for row in (said, *rows) if (found := _id(row.get("collection")))), None)
     subprofile, profile, own = _number(said.get("subprofile")), _number(said.get("profile")), _id(said.get("id"))
-    of_subprofile = (subprofile or collection) is not None
+    of_subprofile, bare = (subprofile or collection) is not None, None
     if profile is None and kind in CHANGES and own is not None:
-        # Shape A names what changed plainly ``id``, a profile as well as a subprofile; only the former has the address.
+        # Shape A names what changed plainly ``id``, a profile as well as a subprofile; only the former is sure to have the
+        # address, and only the former has interests.
+        has_address = _named(before, settings.email_field) is not None
         if of_subprofile:
-            subprofile, own = subprofile or _number(own), None
-        elif _named(before, settings.email_field) is not None:
-            profile, own = _number(own), None
+            subprofile = subprofile or _number(own)
+        else:
+            profile = _number(own) if has_address else None
+            bare = None if has_address and "interests" in said else _number(own)
+        own = None
     persons = _first([said.get("profile")], ("fields",)) if of_subprofile else values
     email = _address(said.get("recipient") if kind in MAIL_EVENTS else _named(persons, settings.email_field))
     previous = None if of_subprofile else _address(_named(before, settings.email_field))
@@ -230,6 +236,7 @@ def _call(said: Mapping[str, Any], settings: CopernicaSettings, *, is_callback: 
         origin="callback" if is_callback or rows or without_time else "webhook",
         profile=profile,
         subprofile=subprofile,
+        bare=bare,
         collection=collection,
         database=next((found for row in (said, *rows) if (found := _id(row.get("database")))), None),
         email=email,

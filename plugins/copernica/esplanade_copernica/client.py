@@ -1,4 +1,7 @@
-"""The calls of one Copernica database (REST v4), and what its answers mean.
+"""The calls of one Copernica database (REST v2 to v4), and what its answers mean.
+
+Version 4 takes a token in a header, which the session sees to; up to version 3 the API token goes along in each query, which
+no log and no error holds.
 
 Every write that selects profiles goes through ``Filter``, because the vendor updates every profile of the database where a filter
 is empty or names only fields that it does not know (facts 5 and 6.1).
@@ -13,7 +16,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from esplanade import Http, PermanentError, Response, TemporaryError
+from esplanade import AuthenticationError, Http, PermanentError, Response, TemporaryError
 from esplanade.http import redact
 
 if TYPE_CHECKING:
@@ -23,9 +26,12 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-ROOT = "/v4"
+TOKEN_IN_HEADER = 4
+"""The version of the API from which on the token is in a header (fact 3)."""
 LIST_LIMIT = 1_000
 """The most rows that the vendor gives at once on this host (fact 5)."""
+ABOUT_TOKEN = "access token"  # noqa: S105 - the words, not one
+"""What a 400 says that is about the token (fact 3)."""
 REMOVED = "already been removed"
 GONE = (
     "no entity with supplied id",
@@ -144,11 +150,11 @@ class Database:
 
     async def profile(self, profile: str) -> Row | None:
         """One profile whole; None for one that is removed or was never there (fact 9)."""
-        try:
-            found = await self.read(f"/profile/{profile}")
-        except NotThereError:
-            return None
-        return found if isinstance(found, dict) and not found.get("removed") else None
+        return await self._one(f"/profile/{profile}")
+
+    async def subprofile(self, subprofile: str) -> Row | None:
+        """One subprofile, with its ``profile`` and ``collection``; None for one that is removed or was never there."""
+        return await self._one(f"/subprofile/{subprofile}")
 
     async def update(self, profile: str, fields: Mapping[str, str]) -> None:
         """Write fields of one profile. Raises NotThereError where the vendor says that it is gone."""
@@ -216,33 +222,66 @@ class Database:
 
         A 400 or 404 says that nothing was done, so the other name is tried after it even where the first one sends.
         """
-        names = [path, _old(path)] if self.settings.mail_paths == "new" else [_old(path), path]
+        names = [path, _old(path)] if self.settings.mail_path_style == "draganddrop" else [_old(path), path]
         answer = await self._raw(method, names[0], body)
         if answer.status in {400, 404} and "invalid method" in words_of(answer).lower():
             answer = await self._raw(method, names[1], body)
         try:
-            return _understood(answer, f"{method} {path}")
+            return self._understood(answer, f"{method} {path.partition('?')[0]}")
         except NotThereError:
             raise PermanentError(
-                f"Copernica has no such template, document or target: {redact(words_of(answer)) or answer.status}; "
+                f"Copernica has no such template, document or target: {self._told(answer) or answer.status}; "
                 "correct the number in connectors.yaml"
             ) from None
 
     # Inside.
 
     def _database(self, path: str) -> str:
-        return f"/database/{self.settings.database}{path}"
+        return f"/database/{self.settings.database_id}{path}"
+
+    async def _one(self, path: str) -> Row | None:
+        try:
+            found = await self.read(path)
+        except NotThereError:
+            return None
+        return found if isinstance(found, dict) and not found.get("removed") else None
 
     async def _ask(
         self, method: str, path: str, *, body: Row | None = None, params: Mapping[str, str | int] | None = None
     ) -> Response:
-        return _understood(await self._raw(method, path, body, params), f"{method} {path.partition('?')[0]}")
+        return self._understood(await self._raw(method, path, body, params), f"{method} {path.partition('?')[0]}")
 
     async def _raw(
         self, method: str, path: str, body: Row | None = None, params: Mapping[str, str | int] | None = None
     ) -> Response:
-        # 303 after a PUT is how older versions say that it was done (fact 2)
-        return await self.http.request(method, ROOT + path, json=body, params=params, allow=(303, 400, 404, 422))
+        settings = self.settings
+        if settings.api_version < TOKEN_IN_HEADER:
+            params = {**(params or {}), "access_token": settings.api_token.reveal()}
+        # 303 after a PUT is how version 2 says that it was done (fact 2)
+        answer = await self.http.request(
+            method, f"/v{settings.api_version}{path}", json=body, params=params, allow=(303, 400, 404, 422)
+        )
+        if answer.status == 400 and ABOUT_TOKEN in words_of(answer).lower():
+            raise AuthenticationError(
+                f"Copernica refuses the API token for version {settings.api_version} of its API; check the API key, its rights, "
+                "and from which addresses it may be used"
+            )
+        return answer
+
+    def _understood(self, answer: Response, what: str) -> Response:
+        """An answer that says that it was done. Raises NotThereError, PermanentError with the vendor's words."""
+        if answer.status < 400:
+            return answer
+        words = words_of(answer).lower()
+        if answer.status == 404 or words.startswith(GONE) or REMOVED in words:
+            raise NotThereError
+        raise PermanentError(
+            f"Copernica refused {redact(what)} with {answer.status}: {self._told(answer) or 'no words'}"
+        )
+
+    def _told(self, answer: Response) -> str:
+        """The vendor's words, as far as they may be told: where the token is in the query, they may quote it."""
+        return redact(words_of(answer).replace(self.settings.api_token.reveal(), "[secret]"))
 
     def address(self, row: Row) -> str:
         """The address in a profile; empty where it has none. Field names come in any case (fact 5)."""
@@ -308,13 +347,3 @@ def _old(path: str) -> str:
     for new, old in OTHER_PATHS.items():
         path = path.replace(f"/{new}/", f"/{old}/")
     return path
-
-
-def _understood(answer: Response, what: str) -> Response:
-    """An answer that says that it was done. Raises NotThereError, PermanentError with the vendor's words."""
-    if answer.status < 400:
-        return answer
-    words = words_of(answer)
-    if answer.status == 404 or words.lower().startswith(GONE) or REMOVED in words.lower():
-        raise NotThereError
-    raise PermanentError(f"Copernica refused {redact(what)} with {answer.status}: {redact(words) or 'no words'}")

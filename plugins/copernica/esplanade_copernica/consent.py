@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 from esplanade import ConsentEvent, Context, DeliveryError, Outcome, OutcomeUnknown, PermanentError
 
 from .client import Database, NotThereError, created_in
+from .mapping import places
 from .profiles import Who, find, save
-from .values import as_fields, state_of
+from .values import as_fields
 
 if TYPE_CHECKING:
-    from esplanade import State
-
     from .layout import Layout
     from .settings import CopernicaConsent
 
@@ -29,14 +28,14 @@ class Consents:
 
     async def grant(self, event: ConsentEvent[CopernicaConsent]) -> Outcome:
         """The value of those who gave it, on the person's profile, which is made where there is none."""
-        return await self._write(event, event.target.values.subscribed, "delivered")
+        return await self._write(event, event.target.granted, "delivered")
 
     async def ask(self, event: ConsentEvent[CopernicaConsent]) -> Outcome:
         """The pending value, whose follow-up mails the question; or the confirmation template, sent to the profile."""
-        pending = event.target.values.pending
+        pending = event.target.pending
         if event.target.confirmation is None and pending is None:
             raise PermanentError(
-                f"purpose {event.purpose} asks for confirmation and has neither values.pending nor confirmation in connectors.yaml"
+                f"purpose {event.purpose} asks for confirmation and has neither pending nor confirmation in connectors.yaml"
             )
         outcome = await self._write(event, pending, "pending")
         if event.target.confirmation is not None and outcome.remote_id is not None:
@@ -46,7 +45,7 @@ class Consents:
     async def refuse(self, event: ConsentEvent[CopernicaConsent]) -> Outcome:
         """The value of those who withdrew it, on every profile with the address: the vendor keeps duplicates (fact 6.1)."""
         database, target = self._database, event.target
-        fields = {target.field: target.values.unsubscribed}
+        fields = {target.field: target.denied}
         await self._layout.fields({target.field, database.settings.email_field}, database, self._ctx)
         profiles = await database.find(event.email)
         if profiles:
@@ -100,17 +99,13 @@ class Consents:
                 return _outcome(status, profile)
             except NotThereError:
                 who = Who(email=event.email)
-        # a new profile begins with all that is mapped; what an existing one holds is the profile's business
+        # a new profile begins with all that is mapped to it; what an existing one holds is the profile's business
         settings = database.settings
-        mapped = as_fields(event.desired, types, settings.timezone) if settings.fields_in == "profile" else {}
+        own = places(event.desired, settings).profile
+        mapped = as_fields({name: event.desired[name] for name in own}, types, settings.timezone)
         profile = await save(who, {**mapped, **fields}, database, self._ctx)
         return _outcome(status, profile)
 
 
 def _outcome(status: str, profile: str) -> Outcome:
     return Outcome(status="pending" if status == "pending" else "delivered", remote_id=profile)
-
-
-def held(text: str | None, target: CopernicaConsent) -> State | None:
-    """What a profile's field says of a purpose; None where it says nothing."""
-    return state_of(text, target.values)

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from esplanade import AuthenticationError, CheckResult, Choice, DeliveryError, Discovery, FieldInfo, PermanentError
 
 from .client import LIST_LIMIT, Database, NotThereError, Row, as_id, listing
+from .mapping import COLLECTION
 
 if TYPE_CHECKING:
     from esplanade import Context
@@ -28,12 +31,14 @@ async def check(database: Database, needed: set[str]) -> CheckResult:
     settings = database.settings
     try:
         account = await database.identity()
-        found = await database.read(f"/database/{settings.database}")
+        found = await database.read(f"/database/{settings.database_id}")
         names = {str(row.get("name", "")) for row in await database.fields()}
     except AuthenticationError as error:
         return CheckResult(status="bad-credentials", detail=str(error))
     except NotThereError:
-        return CheckResult(status="wrong-account", detail=f"there is no database {settings.database} in this account")
+        return CheckResult(
+            status="wrong-account", detail=f"there is no database {settings.database_id} in this account"
+        )
     except PermanentError as error:
         return CheckResult(status="wrong-account", detail=str(error))
     except DeliveryError as error:
@@ -41,26 +46,38 @@ async def check(database: Database, needed: set[str]) -> CheckResult:
     missing = sorted(needed - names)
     if missing:
         remedy = "make it in Copernica, or correct its name in connectors.yaml"
-        detail = f"database {settings.database} has no field {', '.join(missing)}; {remedy}"
+        detail = f"database {settings.database_id} has no field {', '.join(missing)}; {remedy}"
         return CheckResult(status="wrong-account", detail=detail)
     name = found.get("name") if isinstance(found, dict) else None
-    return CheckResult(detail=f"account {as_id(account)}, database {settings.database}" + (f", {name}" if name else ""))
+    return CheckResult(
+        detail=f"account {as_id(account)}, database {settings.database_id}" + (f", {name}" if name else "")
+    )
 
 
 async def discover(database: Database, ctx: Context) -> Discovery:
     """The databases, fields, collections and published mailings, each in a stable order."""
     databases = [_choice(row, "database") for row in await database.rows("/databases")]
     try:
-        collections = [_choice(row, "collection") for row in await database.collections()]
+        tables = await database.collections()
         fields = [_field(row, database.settings.email_field) for row in await database.fields()]
+        fields += await _profile_values(tables, database)
     except (NotThereError, PermanentError) as error:
         ctx.log.warning("the configured database cannot be read; these are there", error=str(error))
         return Discovery(groups=databases)
+    collections = [_choice(row, "collection") for row in tables]
     mailings = [*await _templates(database), *await _documents(database)]
     ctx.log.debug("discovered", fields=len(fields), collections=len(collections), mailings=len(mailings))
     return Discovery(
         fields=sorted(fields, key=lambda each: each.name), groups=[*databases, *collections], mailings=mailings
     )
+
+
+async def _profile_values(tables: list[Row], database: Database) -> list[FieldInfo]:
+    """The fields of the collection of profile values, as they are mapped: with its name and a dot before theirs."""
+    full = database.settings.collection(COLLECTION)
+    number = next((as_id(row) for row in tables if row.get("name") == full), None)
+    rows = await database.rows(f"/collection/{number}/fields") if number is not None else []
+    return [replace(_field(row, ""), name=f"{full}.{row.get('name', '')}") for row in rows]
 
 
 async def _templates(database: Database) -> list[Choice]:

@@ -17,6 +17,8 @@ from msgspec import Struct
 from esplanade import TemporaryError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
     from dns.asyncresolver import Resolver
 
@@ -54,15 +56,23 @@ class _Name(Struct, kw_only=True, eq=False):
 class Keys:
     """Public keys by name, each asked for once, however many wait for it.
 
-    ``nameserver`` is ``address:port`` of a DNS server, None for the system's; ``resolver`` is used instead of either.
-    ``timeout_s`` bounds one question, its repeats included.
+    ``known`` are keys by name, in any form that ``public_key`` reads; DNS is not asked for these names. ``dns_server`` is
+    ``address:port``, None for the system's; ``resolver`` is used instead of either. ``timeout_s`` bounds one question, its
+    repeats included.
     """
 
     def __init__(
-        self, clock: Clock, *, nameserver: str | None = None, resolver: Resolver | None = None, timeout_s: float = 3.0
+        self,
+        clock: Clock,
+        *,
+        known: Mapping[str, str] | None = None,
+        dns_server: str | None = None,
+        resolver: Resolver | None = None,
+        timeout_s: float = 3.0,
     ) -> None:
         self._clock = clock
-        self._nameserver = nameserver
+        self._known = {key_id.lower(): _answer_of(text) for key_id, text in (known or {}).items()}
+        self._dns_server = dns_server
         self._resolver = resolver
         self._timeout_s = timeout_s
         self._names: dict[str, _Name] = {}
@@ -73,6 +83,8 @@ class Keys:
         ``instead_of`` is an answer whose keys were of no use: DNS is asked again, unless it was asked only just now.
         """
         key_id = key_id.lower()
+        if key_id in self._known:
+            return self._known[key_id]
         name = self._name(key_id)
         if (known := self._usable(name, instead_of)) is not None:
             return known
@@ -103,7 +115,7 @@ class Keys:
 
     async def _ask(self, key_id: str) -> Answer:
         if self._resolver is None:
-            self._resolver = await asyncio.to_thread(_resolver_at, self._nameserver)
+            self._resolver = await asyncio.to_thread(_resolver_at, self._dns_server)
         from dns.exception import DNSException
         from dns.resolver import NXDOMAIN, YXDOMAIN, NoAnswer
 
@@ -123,19 +135,31 @@ class Keys:
 
 def key_in(text: bytes) -> RSAPublicKey | None:
     """The RSA key in a TXT record (RFC 6376, 3.6.1), its strings already joined; None when it holds none, or a withdrawn one."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
     tags = _tags(text.decode("ascii", "replace"))
     if tags.get("v", "DKIM1") != "DKIM1" or tags.get("k", "rsa").lower() != "rsa":
         return None
+    return public_key(tags.get("p", ""))
+
+
+def public_key(text: str) -> RSAPublicKey | None:
+    """An RSA key in PEM, or as the base64 of its SubjectPublicKeyInfo; None for anything else, and for one that is too short."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+    from cryptography.hazmat.primitives.serialization import load_der_public_key, load_pem_public_key
+
     try:
-        der = base64.b64decode(re.sub(r"\s", "", tags.get("p", "")), validate=True)
-        key = load_der_public_key(der)
+        if text.lstrip().startswith("-----BEGIN"):
+            key = load_pem_public_key(text.strip().encode())
+        else:
+            key = load_der_public_key(base64.b64decode(re.sub(r"\s", "", text), validate=True))
     except (ValueError, binascii.Error, UnsupportedAlgorithm):
         return None
     return key if isinstance(key, RSAPublicKey) and key.key_size >= MIN_BITS else None
+
+
+def _answer_of(text: str) -> Answer:
+    key = public_key(text)
+    return Answer(keys=() if key is None else (key,), asked_at=0.0, until=float("inf"))
 
 
 def _tags(text: str) -> dict[str, str]:
@@ -143,7 +167,7 @@ def _tags(text: str) -> dict[str, str]:
     return {name.strip(): value.strip() for name, equals, value in pairs if equals}
 
 
-def _resolver_at(nameserver: str | None) -> Resolver:
+def _resolver_at(dns_server: str | None) -> Resolver:
     """Reads libraries, and the system's list of DNS servers where none is given: not for the event loop. Raises TemporaryError."""
     import cryptography.hazmat.primitives.asymmetric.padding
     import cryptography.hazmat.primitives.serialization  # noqa: F401 - soon needed, and slow to load
@@ -151,14 +175,14 @@ def _resolver_at(nameserver: str | None) -> Resolver:
     from dns.exception import DNSException
 
     try:
-        resolver = Resolver(configure=nameserver is None)
-        if nameserver is not None:
-            host, _, port = nameserver.rpartition(":") if re.search(r":\d+$", nameserver) else (nameserver, "", "53")
+        resolver = Resolver(configure=dns_server is None)
+        if dns_server is not None:
+            host, _, port = dns_server.rpartition(":") if re.search(r":\d+$", dns_server) else (dns_server, "", "53")
             resolver.nameservers = [host.strip("[]")]
             resolver.port = int(port)
     except (DNSException, OSError, ValueError):
         raise TemporaryError(
-            "no DNS server can be asked for Copernica's keys; set nameserver to address:port"
+            "no DNS server can be asked for Copernica's keys; set dns_server to address:port"
         ) from None
     resolver.timeout = 1.0
     resolver.use_edns(0, 0, 1_232)  # keys are longer than what plain DNS carries over UDP

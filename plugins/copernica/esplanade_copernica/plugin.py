@@ -28,14 +28,16 @@ from esplanade import (
 )
 
 from . import audiences
-from .client import Database, as_id
+from .client import TOKEN_IN_HEADER, Database, as_id
 from .consent import Consents
-from .layout import BIG, Layout
-from .profiles import Who, save
+from .layout import Layout
+from .mapping import COLLECTION, places
+from .profiles import Who, keep_values, save
 from .settings import CopernicaAudience, CopernicaConsent, CopernicaSettings, CopernicaTrigger
 from .values import LOCAL, acknowledged, as_fields
 
 if TYPE_CHECKING:
+    from esplanade import Value
     from esplanade.testing import Twin
 
     from .pull import Pull
@@ -50,7 +52,7 @@ class CopernicaConnector(Connector[CopernicaSettings]):
 
     manifest = Manifest(
         title="Copernica",
-        vendor_api="REST v4, as publicly known in August 2024",
+        vendor_api="REST v4 (v2 and v3 too), as publicly known in August 2024",
         owner="The Esplanade authors",
         homepage="https://www.copernica.com/en/documentation",
     )
@@ -71,12 +73,10 @@ class CopernicaConnector(Connector[CopernicaSettings]):
         self._verifier: Verifier | None = None
 
     def endpoint(self) -> Endpoint:
-        settings = self.settings
-        return Endpoint(
-            base_url=settings.base_url,
-            auth=TokenExchange(token_url=settings.auth_url, form={"access_token": settings.api_token.reveal()}),
-            headers={"Accept": "application/json"},
-        )
+        settings, auth = self.settings, None
+        if settings.api_version >= TOKEN_IN_HEADER:
+            auth = TokenExchange(token_url=settings.auth_url, form={"access_token": settings.api_token.reveal()})
+        return Endpoint(base_url=settings.base_url, auth=auth, headers={"Accept": "application/json"})
 
     @classmethod
     def twin(cls) -> type[Twin[Any]]:
@@ -90,19 +90,20 @@ class CopernicaConnector(Connector[CopernicaSettings]):
     async def on_profile(self, event: ProfileEvent[CopernicaAudience], ctx: Context) -> Outcome:
         """The profile's fields, then the list of its audiences."""
         settings, database = self.settings, self._database(ctx)
-        values = {**event.desired, **dict.fromkeys(event.cleared)}
-        extra = self._customer_id(event)
-        mapped = () if settings.fields_in == "collection" else values
-        types = await self._layout.fields({settings.email_field, *mapped, *extra}, database, ctx)
-        written = as_fields(values, types, settings.timezone)
+        values: dict[str, Value] = {**event.desired, **dict.fromkeys(event.cleared)}
+        where = places(values, settings).checked()
+        types = await self._layout.fields({settings.email_field, *where.profile}, database, ctx)
+        own = as_fields({name: values[name] for name in where.profile}, types, settings.timezone)
+        extra = await self._customer_id(event, database, ctx)
         who = Who(email=event.email, remote_id=event.remote_id, previous_email=event.previous_email)
-        beside = settings.fields_in == "collection"
-        profile = await save(who, extra if beside else {**written, **extra}, database, ctx)
-        if beside and written:
-            collection = await self._layout.collection("profile", dict.fromkeys(written, BIG), database)
-            await database.keep_one(profile, collection, written)
+        profile = await save(who, {**own, **extra}, database, ctx)
+        below: dict[str, str] = {}
+        if where.collection.keys() & {*event.changed, *event.cleared} or profile != event.remote_id:
+            inner = {name: values[dotted] for dotted, name in where.collection.items()}
+            held = await keep_values(profile, inner, self._layout, database)
+            below = {dotted: held[name] for dotted, name in where.collection.items()}
         await audiences.change(profile, event.audiences, self._layout, database, ctx)
-        return Outcome(remote_id=profile, acknowledged=acknowledged(values, written))
+        return Outcome(remote_id=profile, acknowledged=acknowledged(values, {**own, **below}))
 
     @hookimpl
     async def on_consent(self, event: ConsentEvent[CopernicaConsent], ctx: Context) -> Outcome:
@@ -130,27 +131,34 @@ class CopernicaConnector(Connector[CopernicaSettings]):
         """Webhooks of the Marketing Suite and callbacks of the Publisher; who is only named by id is read."""
         from . import webhooks
         from .calls import decode
+        from .whose import whose
 
-        call = decode(event, self.settings)
-        collection = await self._profile_collection(ctx) if call.of_subprofile else None
+        settings, database = self.settings, self._database(ctx)
+        call = decode(event, settings)
+        where = places(ctx.fields.values(), settings)
+        if settings.inbound_mode in {"both", call.origin}:
+            call = await whose(call, database, reads_subprofiles=bool(where.collection))
+        collection = None
+        if call.of_subprofile and where.collection:
+            collection = await self._layout.number(COLLECTION, database)
         email: str | None = None
-        if webhooks.needs_reading(call, self.settings, collection=collection) and call.profile is not None:
-            row = await self._database(ctx).profile(call.profile)
-            email = self._database(ctx).address(row) or None if row is not None else None
-        return webhooks.read(call, self.settings, ctx, email=email, collection=collection)
+        if webhooks.needs_reading(call, settings, where, collection=collection) and call.profile is not None:
+            row = await database.profile(call.profile)
+            email = database.address(row) or None if row is not None else None
+        return webhooks.read(call, settings, where, ctx, email=email, collection=collection)
 
     # Methods.
 
     async def verify(self, request: InboundRequest, ctx: Context) -> bool:
         """Whether a call carries the vendor's signature for this account. Raises TemporaryError while that cannot be told."""
-        if self.settings.signature == "off":
+        if self.settings.signature_mode == "off":
             return True
         why_not = await self._signatures(ctx).why_not(request, account_id=await self._account(ctx))
         if why_not is not None:
             ctx.log.warning(
-                "webhook is not signed as it should be", why=why_not, refused=self.settings.signature == "require"
+                "webhook is not signed as it should be", why=why_not, refused=self.settings.signature_mode == "require"
             )
-        return why_not is None or self.settings.signature == "log"
+        return why_not is None or self.settings.signature_mode == "log"
 
     async def was_sent(self, event: TriggerEvent[Any], ctx: Context) -> bool:
         from .triggers import Mailer
@@ -160,11 +168,11 @@ class CopernicaConnector(Connector[CopernicaSettings]):
     async def check(self, ctx: Context) -> CheckResult:
         from . import discovery
 
-        settings = self.settings
-        needed = {settings.email_field, *([settings.customer_id_field] if settings.customer_id_field else [])}
-        needed |= set(ctx.fields.values()) if settings.fields_in == "profile" else set()
-        needed |= {target.field for target in ctx.consents.values() if isinstance(target, CopernicaConsent)}
-        return await discovery.check(self._database(ctx), needed)
+        where = places(ctx.fields.values(), self.settings)
+        if where.why_not is not None:
+            return CheckResult(status="wrong-account", detail=where.why_not)
+        consents = {target.field for target in ctx.consents.values() if isinstance(target, CopernicaConsent)}
+        return await discovery.check(self._database(ctx), {self.settings.email_field, *where.profile, *consents})
 
     async def discover(self, ctx: Context) -> Discovery:
         from . import discovery
@@ -180,10 +188,14 @@ class CopernicaConnector(Connector[CopernicaSettings]):
     def _database(self, ctx: Context) -> Database:
         return Database(self.settings, ctx.http)
 
-    def _customer_id(self, event: ProfileEvent[CopernicaAudience]) -> dict[str, str]:
-        """The customer's id in the CDP, where a field is kept for it and there is one."""
+    async def _customer_id(
+        self, event: ProfileEvent[CopernicaAudience], database: Database, ctx: Context
+    ) -> dict[str, str]:
+        """The customer's id in the CDP, where there is one and a field is kept for it. The first one makes the field."""
         name = self.settings.customer_id_field
-        return {} if name is None or event.cdp_id is None else {name: event.cdp_id}
+        if name is None or event.cdp_id is None or not await self._layout.made_field(name, database, ctx):
+            return {}
+        return {name: event.cdp_id}
 
     def _signatures(self, ctx: Context) -> Verifier:
         """What checks signatures, with the keys and signatures that it remembers: one for this connector."""
@@ -191,7 +203,9 @@ class CopernicaConnector(Connector[CopernicaSettings]):
             from .keys import Keys
             from .signature import Verifier
 
-            self._verifier = Verifier(self.settings, Keys(ctx.clock, nameserver=self.settings.nameserver))
+            settings = self.settings
+            keys = Keys(ctx.clock, known=settings.signature_keys, dns_server=settings.dns_server)
+            self._verifier = Verifier(settings, keys)
         return self._verifier
 
     async def _account(self, ctx: Context) -> str:
@@ -203,12 +217,6 @@ class CopernicaConnector(Connector[CopernicaSettings]):
             known = [token, str(as_id(await self._database(ctx).identity()))]
             await ctx.kv.set(ACCOUNT, known)
         return str(known[1])
-
-    async def _profile_collection(self, ctx: Context) -> str | None:
-        """The number of the collection of profile values, which calls about subprofiles carry; None where there is none."""
-        if self.settings.fields_in == "profile":
-            return None
-        return await self._layout.number("profile", self._database(ctx))
 
     def _pull(self, ctx: Context) -> Pull:
         from .pull import Pull

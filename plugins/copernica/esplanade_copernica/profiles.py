@@ -7,11 +7,16 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from .client import Database, NotThereError, same_address
+from .layout import BIG
+from .mapping import COLLECTION
+from .values import as_fields
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from esplanade import Context
+    from esplanade import Context, Value
+
+    from .layout import Layout
 
 
 class Who(Struct, frozen=True, kw_only=True):
@@ -46,6 +51,16 @@ async def save(who: Who, fields: Mapping[str, str], database: Database, ctx: Con
         except NotThereError:
             ctx.log.info("profile is gone", profile=known)
     return await database.upsert(who.email, fields)
+
+
+async def keep_values(profile: str, values: Mapping[str, Value], layout: Layout, database: Database) -> dict[str, str]:
+    """Write the fields of the one subprofile with a profile's values; returns what was written. All is made that is missing."""
+    if not values:
+        return {}
+    collection = await layout.collection(COLLECTION, dict.fromkeys(values, BIG), database)
+    written = as_fields(values, layout.types_in(collection), database.settings.timezone)
+    await database.keep_one(profile, collection, written)
+    return written
 
 
 async def find(who: Who, database: Database) -> str | None:

@@ -16,9 +16,9 @@ from esplanade import Context, Page, PermanentError, PersonRef, Report
 
 from .audiences import FIELD, key, members
 from .client import Database, Row, as_id, field_of
-from .consent import held
+from .mapping import COLLECTION, places
 from .settings import CopernicaAudience, CopernicaConsent
-from .values import local, moment_of, shown
+from .values import local, moment_of, state_of
 
 if TYPE_CHECKING:
     from esplanade import Value
@@ -52,6 +52,7 @@ class Pull:
         self._database = database
         self._layout = layout
         self._ctx = ctx
+        self._where = places(ctx.fields.values(), database.settings)
         self._consents = {
             purpose: target for purpose, target in ctx.consents.items() if isinstance(target, CopernicaConsent)
         }
@@ -68,13 +69,13 @@ class Pull:
             found = await self._database.page(f"modified>={place.since}", limit=settings.page_size, order="modified")
         rows = [row for row in found.rows if as_id(row) is not None]
         following = self._next(place, rows) if len(found.rows) >= settings.page_size else None
-        if following is None and settings.fields_in == "collection":
+        if following is None and self._where.collection:
             following = msgspec.structs.replace(place, after=0, collection=True)
         return await self._turn(place, following, [report for row in rows if (report := self.report(row)) is not None])
 
     async def _collection_page(self, place: Place) -> Page:
-        """One page of the mapped fields, where they live in subprofiles; each names its profile by id."""
-        number = await self._layout.number("profile", self._database)
+        """One page of the mapped fields that live in subprofiles; each names its profile by id."""
+        number = await self._layout.number(COLLECTION, self._database)
         if number is None:
             return await self._turn(place, None, [])
         settings = self._database.settings
@@ -84,7 +85,7 @@ class Pull:
         reports = [
             Report(
                 remote_id=str(row["profile"]),
-                fields=shown(row, self._ctx.fields.values()),
+                fields=self._where.shown_below(row),
                 at=moment_of(row.get("modified"), settings.timezone),
             )
             for row in found.rows
@@ -110,7 +111,7 @@ class Pull:
         if row is None or report is None:
             return None
         profile = str(as_id(row))
-        fields = report.fields if self._database.settings.fields_in == "profile" else await self._fields(profile)
+        fields = {**report.fields, **await self._fields_below(profile)}
         return msgspec.structs.replace(report, fields=fields, audiences=await self._audiences(profile))
 
     def report(self, row: Row) -> Report | None:
@@ -121,21 +122,21 @@ class Pull:
         consents: dict[str, Held] = {
             purpose: said
             for purpose, target in self._consents.items()
-            if (said := held(field_of(row, target.field), target)) is not None
+            if (said := state_of(field_of(row, target.field), target)) is not None
         }
         return Report(
             email=email,
             remote_id=str(as_id(row)),
-            fields=shown(row, self._ctx.fields.values()) if self._database.settings.fields_in == "profile" else {},
+            fields=self._where.shown(row),
             consents=consents,
             at=moment_of(row.get("modified"), self._database.settings.timezone),
         )
 
-    async def _fields(self, profile: str) -> dict[str, Value]:
-        """The mapped fields of a profile, where they live in its subprofile."""
-        collection = await self._layout.known("profile", self._database)
+    async def _fields_below(self, profile: str) -> dict[str, Value]:
+        """The mapped fields that live in a profile's subprofile."""
+        collection = await self._layout.known(COLLECTION, self._database) if self._where.collection else None
         rows = await self._database.subprofiles(profile, collection) if collection is not None else []
-        return shown(rows[0], self._ctx.fields.values()) if rows else {}
+        return self._where.shown_below(rows[0]) if rows else {}
 
     async def _audiences(self, profile: str) -> dict[str, bool]:
         targets = {name: each for name, each in self._ctx.audiences.items() if isinstance(each, CopernicaAudience)}
@@ -149,7 +150,7 @@ class Pull:
     async def _begin(self) -> Place:
         now, settings = self._ctx.clock.time(), self._database.settings
         last, full = await self._ctx.kv.get(PULLED_AT), await self._ctx.kv.get(FULL_AT)
-        if settings.pull == "full" or last is None or full is None or now >= full + FULL_EVERY_S:
+        if settings.pull_mode == "full" or last is None or full is None or now >= full + FULL_EVERY_S:
             return Place(began=now)
         names = {str(row.get("name", "")).lower() for row in await self._database.fields()}
         if "modified" in names:  # then the filter would ask for that field (fact 9)

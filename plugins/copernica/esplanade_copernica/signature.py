@@ -22,7 +22,7 @@ from msgspec import Struct
 from esplanade.http import same
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
@@ -60,7 +60,7 @@ class NonceMemory:
     """Which signatures came before. A signature is as good as a nonce: no two requests have the same, and none can be altered.
 
     It is in memory only. After a restart a request that was recorded on its way can be sent once more while its Date is
-    fresh (``max_age``); what it says then carries the vendor's time and the same event id as before, so it changes nothing.
+    fresh (``max_age_s``); what it says then carries the vendor's time and the same event id as before, so it changes nothing.
     One that comes while the memory is full of others takes the place of the oldest.
     """
 
@@ -99,6 +99,7 @@ class Verifier:
         self._settings = settings
         self._keys = keys
         self._memory = memory if memory is not None else NonceMemory()
+        self._trusted = frozenset(key_id.lower() for key_id in settings.signature_keys)
 
     async def why_not(self, request: InboundRequest, *, account_id: str) -> str | None:
         """Why a request is not the vendor's, in words for a log; None when it is. Raises TemporaryError when DNS is silent.
@@ -108,15 +109,15 @@ class Verifier:
         """
         try:
             _check_digest(request)
-            dated = _check_date(request, timedelta(seconds=self._settings.max_age))
+            dated = _check_date(request, timedelta(seconds=self._settings.max_age_s))
             _check_account(request, account_id)
-            signed = read_signature(request.headers.get("signature", ""))
+            signed = read_signature(request.headers.get("signature", ""), trusted=self._trusted)
             self._check_covered(signed)
             text = signing_string(request, signed.covers, host=self._host(request))
             await self._check_key(signed, text)
         except _Refusal as why:
             return str(why)
-        until = dated + timedelta(seconds=self._settings.max_age)
+        until = dated + timedelta(seconds=self._settings.max_age_s)
         if not self._memory.first_time(signed.signature, received_at=request.received_at, until=until):
             return "the same request came before"
         return None
@@ -146,15 +147,18 @@ class Verifier:
         raise _Refusal("the signature does not fit" if again.keys else "DNS has no such key")
 
 
-def read_signature(header: str) -> Signature:
-    """The parts of a ``Signature`` header; they may be parted by commas, blanks or folded lines."""
+def read_signature(header: str, *, trusted: Collection[str] = ()) -> Signature:
+    """The parts of a ``Signature`` header; they may be parted by commas, blanks or folded lines.
+
+    ``trusted`` are key ids, in lower case, that need not be under copernica.com: the operator has given their keys.
+    """
     if not header.strip():
         raise _Refusal("there is no Signature header")
     parts = _parts(header)
     if parts.get("algorithm", "").lower() != "rsa-sha256":
         raise _Refusal("the signature's algorithm is not rsa-sha256")
     key_id = parts.get("keyid", "").strip()
-    if not _KEY_ID.fullmatch(key_id):
+    if key_id.lower() not in trusted and not _KEY_ID.fullmatch(key_id):
         raise _Refusal("the key is not under copernica.com")
     covers = tuple(parts.get("headers", "").lower().split())
     if len(covers) > MAX_COVERED:

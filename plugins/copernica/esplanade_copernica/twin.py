@@ -12,11 +12,12 @@ from aiohttp import web
 from esplanade import Clock, Origin, Secret
 from esplanade.testing import Fault, Furnishing, Twin
 
+from .mapping import places
 from .settings import CopernicaConsent, CopernicaSettings, CopernicaTrigger
-from .twin_account import Account, Event, Record, Template
+from .twin_account import Account, Event, MailEventType, Record, Template
 from .twin_calls import FORM, KeyServer, Signer, callback_body, webhook_body
 from .twin_fields import named
-from .twin_gate import Gate, Habits
+from .twin_gate import Gate, Habits, routes_of
 from .twin_hooks import Callback, Hooks, Webhook
 from .twin_rest import RestApi
 
@@ -34,7 +35,7 @@ class CopernicaTwin(Twin[CopernicaSettings]):
     ) -> None:
         super().__init__(settings, clock=clock, faults=faults)
         self.habits = Habits()
-        self.account = Account(self.clock.time, settings.database, settings.email_field)
+        self.account = Account(self.clock.time, settings.database_id, settings.email_field)
         self.gate = Gate(settings.api_token.reveal(), self.habits, self.clock.time)
         self.rest = RestApi(self.account, self.gate)
         self.hooks = Hooks(self.account, self.gate)
@@ -48,18 +49,18 @@ class CopernicaTwin(Twin[CopernicaSettings]):
 
     @classmethod
     def demo_settings(cls) -> CopernicaSettings:
-        return CopernicaSettings(api_token=Secret("demo-api-token"), database=31)
+        return CopernicaSettings(api_token=Secret("demo-api-token"), database_id=31)
 
     def routes(self) -> Sequence[web.RouteDef]:
         return [
             self.gate.route(),
             *self.rest.routes(),
             *self.hooks.routes(),
-            web.route("*", "/v4/{tail:.*}", self.gate.guarded(self.rest.invalid)),
-            web.route("*", "/v1/{tail:.*}", self.gate.guarded(self.rest.invalid, self.gate.check_query)),
+            *routes_of([("*", "/{tail:.*}", self.rest.invalid)], self.gate, "v1|v2|v3|v4"),
             web.post("/__twin__/sign-up", self._door_sign_up),
             web.post("/__twin__/edit", self._door_edit),
             web.post("/__twin__/unsubscribe", self._door_unsubscribe),
+            web.post("/__twin__/mail-event", self._door_mail_event),
         ]
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> str:
@@ -72,33 +73,35 @@ class CopernicaTwin(Twin[CopernicaSettings]):
         self.dns.stop()
 
     def rewired(self, settings: CopernicaSettings) -> CopernicaSettings:
-        """The same settings, pointed at this twin for calls, tokens and keys."""
+        """The same settings, pointed at this twin for calls, tokens and keys: those of the vendor would not fit its signatures."""
         return msgspec.structs.replace(
             settings,
             base_url=Origin(self.origin),
             auth_url=f"{self.origin}/authenticate",
-            nameserver=self.dns.address,
+            dns_server=self.dns.address,
+            signature_keys={},
         )
 
     def credentials(self) -> dict[str, Any]:
         wired = self.rewired(self.settings)
         return {
             "api_token": wired.api_token.reveal(),
-            "database": wired.database,
+            "database_id": wired.database_id,
             "auth_url": wired.auth_url,
-            "nameserver": wired.nameserver,
+            "dns_server": wired.dns_server,
         }
 
     def furnish(self, furnishing: Furnishing) -> None:
-        """Fields that are mapped or hold consent, templates and documents of triggers and confirmations."""
-        for name in furnishing.fields:
+        """Fields of the profile that are mapped or hold consent, templates and documents of triggers and confirmations.
+
+        Collections and their fields are the hub's to make.
+        """
+        for name in places(furnishing.fields, self.settings).profile:
             self._furnish_field(name)
         for purpose, consent in furnishing.consents.items():
             if isinstance(consent, CopernicaConsent):
-                values = consent.values
-                self._furnish_field(
-                    consent.field, [values.subscribed, values.unsubscribed, values.unknown, values.pending]
-                )
+                values = [consent.granted, consent.denied, consent.unknown, consent.pending]
+                self._furnish_field(consent.field, values)
                 self._furnish_mail(self.account.templates, consent.confirmation, f"Confirm {purpose}")
         for name, trigger in furnishing.triggers.items():
             if isinstance(trigger, CopernicaTrigger):
@@ -106,7 +109,7 @@ class CopernicaTwin(Twin[CopernicaSettings]):
                 self._furnish_mail(self.account.documents, trigger.document, name)
 
     def _furnish_field(self, name: str, choices: Sequence[str | None] = ()) -> None:
-        table = self.account.database(self.settings.database)
+        table = self.account.database(self.settings.database_id)
         field = named(table.fields, name)
         if field is None:
             field = self.account.add_field(table, name, "select" if choices else "text")
@@ -147,7 +150,7 @@ class CopernicaTwin(Twin[CopernicaSettings]):
 
     @property
     def mails(self) -> list[dict[str, Any]]:
-        """Every mail sent, in order: mailing, template or document, targettype, target, profile, email, settings, at."""
+        """Every mail sent, in order: mailing, template or document, targettype, target, destination, profile, email, settings."""
         return self.account.mails
 
     @property
@@ -170,13 +173,13 @@ class CopernicaTwin(Twin[CopernicaSettings]):
         self.habits.quota = per_second
 
     @property
-    def mail_paths(self) -> Literal["new", "old"]:
+    def mail_path_style(self) -> Literal["draganddrop", "ms"]:
         """Names of the mailing calls that this account knows."""
-        return self.habits.mail_paths
+        return self.habits.mail_path_style
 
-    @mail_paths.setter
-    def mail_paths(self, style: Literal["new", "old"]) -> None:
-        self.habits.mail_paths = style
+    @mail_path_style.setter
+    def mail_path_style(self, style: Literal["draganddrop", "ms"]) -> None:
+        self.habits.mail_path_style = style
 
     def revoke_tokens(self) -> None:
         """End every JWT; the API token stays good."""
@@ -188,18 +191,18 @@ class CopernicaTwin(Twin[CopernicaSettings]):
 
     def find(self, email: str) -> Record | None:
         """The first profile with an address, without regard to case."""
-        records = self.account.records(self.account.database(self.settings.database))
+        records = self.account.records(self.account.database(self.settings.database_id))
         return next((each for each in records if self.account.email_of(each).lower() == email.lower()), None)
 
     def below(self, profile: int, collection: str) -> list[Record]:
         """The subprofiles of a profile in a collection."""
-        return self.account.records(self.account.collection(collection, self.settings.database), profile)
+        return self.account.records(self.account.collection(collection, self.settings.database_id), profile)
 
     # What people do in the vendor's own screens and forms; ``caller`` says where.
 
     def sign_up(self, email: str, fields: dict[str, Any] | None = None, *, caller: str = "ms", **more: Any) -> int:
         """Somebody becomes a profile; its id. ``interests={name: True}`` may be added."""
-        table = self.account.database(self.settings.database)
+        table = self.account.database(self.settings.database_id)
         values = {self.settings.email_field: email, **(fields or {})}
         return self.account.create(table, values, caller=caller, **more).id
 
@@ -227,6 +230,10 @@ class CopernicaTwin(Twin[CopernicaSettings]):
     def unsubscribe(self, number: int, *, caller: str = "ms", mailing: int | None = None) -> None:
         """The person clicks "unsubscribe" in a mail: the database's behaviour runs."""
         self.account.unsubscribe(self.account.profile(number), caller=caller, mailing=mailing)
+
+    def mail_event(self, kind: MailEventType, number: int, *, caller: str = "ms", **more: Any) -> None:
+        """A mail is clicked, opened, delivered, bounced or refused; ``mailing``, ``tags`` and what else it tells may be given."""
+        self.account.mail_event(kind, self.account.profile(number), caller=caller, **more)
 
     # Calls to the hub.
 
@@ -281,6 +288,14 @@ class CopernicaTwin(Twin[CopernicaSettings]):
         profile = self.find((await request.json())["email"])
         if profile is not None:
             self.unsubscribe(profile.id)
+        return web.Response(status=404 if profile is None else 204)
+
+    async def _door_mail_event(self, request: web.Request) -> web.Response:
+        asked = await request.json()
+        profile = self.find(asked.pop("email"))
+        kind = asked.pop("type")
+        if profile is not None:
+            self.mail_event(kind, profile.id, **asked)
         return web.Response(status=404 if profile is None else 204)
 
 

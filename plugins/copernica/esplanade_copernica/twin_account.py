@@ -15,7 +15,8 @@ from msgspec.structs import replace
 
 from .twin_fields import FIELD_TYPES, Condition, Field, RefusedError, as_text, local, named, written
 
-EventType = Literal["create", "update", "delete", "unsubscribe"]
+MailEventType = Literal["click", "open", "delivery", "bounce", "failure"]
+EventType = Literal["create", "update", "delete", "unsubscribe"] | MailEventType
 T = TypeVar("T")
 
 
@@ -74,6 +75,21 @@ class Event(Struct, frozen=True, kw_only=True):
     before: dict[str, str] = field(default_factory=dict)
     """The fields before it happened."""
     mailing: int | None = None
+    message: int | None = None
+    """The one mail that a click and the like are about; statistics call it ``destination``."""
+    details: dict[str, Any] = field(default_factory=dict)
+    """Of a click and the like: ``recipient``, ``tags``, and what belongs to its kind."""
+
+
+class Unsubscribed(Struct, frozen=True, kw_only=True):
+    """Somebody left by the link in a mail: a line of the statistics, whatever the database does upon it."""
+
+    id: int
+    profile: int
+    mailing: int
+    message: int
+    caller: str
+    at: float
 
 
 class Template(Struct, kw_only=True):
@@ -100,12 +116,14 @@ class Account:
         self.templates: dict[int, Template] = {}
         self.documents: dict[int, Template] = {}
         self.mails: list[dict[str, Any]] = []
+        self.unsubscribes: list[Unsubscribed] = []
         self.blocked: set[str] = set()
         """Mail domains that the database keeps out: creating such a profile fails."""
         self.announces_unchanged = False
         """Whether an update that changes no value fires webhooks, too; the vendor does not say."""
         self._last_field = 20_990
         self._last_mailing = 900
+        self._last_message = 70_000
         self._furnish(database)
 
     def _furnish(self, number: int) -> None:
@@ -262,15 +280,38 @@ class Account:
             each.fields, each.interests = {}, []
 
     def unsubscribe(self, record: Record, *, caller: str, mailing: int | None = None) -> None:
-        """Run the database's behaviour on a profile, and tell of the unsubscribe before what follows from it."""
+        """Run the database's behaviour on a profile, and tell of the unsubscribe before what follows from it.
+
+        Statistics count those who clicked in a mail, and not who is unsubscribed through the API (inferred).
+        """
         if record.removed is not None:
             raise RefusedError("No entity with supplied ID")
+        mailing, message = self._mail_of(record, mailing)
+        if caller != "rest":
+            number = len(self.unsubscribes) + 1
+            said = {"id": number, "profile": record.id, "mailing": mailing, "message": message}
+            self.unsubscribes.append(Unsubscribed(**said, caller=caller, at=self.now()))
         self._tell("unsubscribe", record, caller, mailing=mailing)
         rule = self.databases[record.database].unsubscribing
         if rule.behavior == "remove":
             self.remove(record, caller=caller)
         elif rule.behavior == "update":
             self.change(record, rule.fields, caller=caller)
+
+    def mail_event(
+        self, kind: MailEventType, record: Record, *, caller: str, mailing: int | None = None, **details: Any
+    ) -> None:
+        """Something happens to a mail that a profile was sent: the last one, unless a mailing is given."""
+        if record.removed is not None:
+            raise RefusedError("No entity with supplied ID")
+        mailing, message = self._mail_of(record, mailing)
+        details = {"recipient": self.email_of(record), "tags": [], **details}
+        self._tell(kind, record, caller, mailing=mailing, message=message, details=details)
+
+    def _mail_of(self, record: Record, mailing: int | None) -> tuple[int, int]:
+        """The mailing and the message that a person answers; numbers of their own where the twin sent none."""
+        sent = [each for each in self.mails if each["profile"] == record.id and mailing in {None, each["mailing"]}]
+        return (sent[-1]["mailing"], sent[-1]["destination"]) if sent else (mailing or 912, 69_000 + record.id % 1_000)
 
     def _tell(self, kind: EventType, record: Record, caller: str, **more: Any) -> None:
         seen = replace(record, fields=dict(record.fields), interests=list(record.interests))
@@ -292,7 +333,9 @@ class Account:
         for record in records:
             email = self.email_of(record)
             if "@" in email:
+                self._last_message += 1
                 sent = {"mailing": self._last_mailing, kind: what.id, "targettype": target_type, "target": record.id}
+                sent["destination"] = self._last_message
                 more = {"profile": record.profile or record.id, "email": email, "settings": settings, "at": self.now()}
                 self.mails.append({**sent, **more})
         return self._last_mailing

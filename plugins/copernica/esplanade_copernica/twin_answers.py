@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from .twin_account import Account, Record, Table, Template, value_of
+from .twin_account import Account, Record, Table, Template, Unsubscribed, value_of
 from .twin_fields import Field, RefusedError, condition, local, named
 
 MAX_PAGE = 1000
@@ -92,7 +92,10 @@ def refusal(message: str, status: int = 400) -> web.Response:
 
 def created(request: web.Request, kind: str, number: int) -> web.Response:
     """201 without body; the new id and its URL are in the headers."""
-    headers = {"X-Created": str(number), "X-location": f"{request.url.origin()}/v4/{kind}/{number}"}
+    headers = {
+        "X-Created": str(number),
+        "X-location": f"{request.url.origin()}/{request.match_info['version']}/{kind}/{number}",
+    }
     return web.Response(status=201, headers=headers)
 
 
@@ -103,6 +106,15 @@ def deleted(kind: str, number: int) -> web.Response:
 
 def done() -> web.Response:
     return web.Response(status=204)
+
+
+def as_version_2(method: str, answer: web.Response) -> web.Response:
+    """The same answer with the status of version 2: 200 where nothing is told, 303 after a PUT that made something."""
+    if answer.status == 204:
+        return web.Response(status=200, headers=answer.headers)
+    if answer.status == 201 and method == "PUT":
+        return web.Response(status=303, headers={**answer.headers, "Location": answer.headers["X-location"]})
+    return answer
 
 
 # Rows.
@@ -167,6 +179,19 @@ def document_row(document: Template) -> dict[str, Any]:
     return {**row, "from_address": {"name": "Shop", "email": "shop@example.net"}, "archived": document.archived}
 
 
+def unsubscribe_row(left: Unsubscribed) -> dict[str, Any]:
+    """Of the Marketing Suite's statistics: they name the message (``destination``), and no profile."""
+    row = {"ID": str(left.id), "mailing": str(left.mailing), "timestamp": local(left.at)}
+    return {**row, "destination": str(left.message), "source": "link"}
+
+
+def publisher_unsubscribe_row(left: Unsubscribed) -> dict[str, Any]:
+    """Of the Publisher's statistics."""
+    row = {"ID": str(left.id), "timestamp": local(left.at), "source": "link", "success": True}
+    sent = {"emailing": str(left.mailing), "destination": str(left.message)}
+    return {**row, **sent, "profile": str(left.profile), "subprofile": None}
+
+
 # Pages.
 
 
@@ -183,6 +208,12 @@ def listing(request: web.Request, items: Sequence[Any], row: Callable[[Any], Any
     """The page that the query asks for: ``start``, ``limit`` (100, at most 1000), ``total=false`` for no count."""
     start, limit = _number(request, "start", 0), _number(request, "limit", DEFAULT_PAGE)
     return envelope(items, row, start, min(limit, MAX_PAGE), counted=is_true(request, "total", missing=True))
+
+
+def ids_of(request: web.Request, records: Sequence[Record]) -> list[str]:
+    """A page of ids: a plain array of strings, without an envelope."""
+    page: list[str] = listing(request, records, lambda each: str(each.id))["data"]
+    return page
 
 
 def page_of(request: web.Request, account: Account, table: Table, profile: int | None = None) -> dict[str, Any]:
@@ -206,13 +237,17 @@ def page_of(request: web.Request, account: Account, table: Table, profile: int |
 
 def selected(request: web.Request, account: Account, table: Table, profile: int | None = None) -> list[Record]:
     """The records that ``fields[]`` finds, by id. Empty and unknown ones are passed over: without others, all are found."""
-    said = [value for key, value in request.query.items() if _is_filter(key)]
-    read = (condition(table.fields, each) for each in said)
+    read = (condition(table.fields, each) for each in filters_of(request))
     return account.matching(account.records(table, profile), [each for each in read if each is not None])
 
 
+def filters_of(request: web.Request) -> list[str]:
+    """What ``fields[]`` says, as it was sent."""
+    return [value for key, value in request.query.items() if _is_filter(key)]
+
+
 def has_filter(request: web.Request) -> bool:
-    return any(_is_filter(key) for key in request.query)
+    return bool(filters_of(request))
 
 
 def is_true(request: web.Request, key: str, *, missing: bool) -> bool:

@@ -35,6 +35,20 @@ FORM = "application/x-www-form-urlencoded"
 KEY_ID = "one._domainkey.copernica.com"
 COVERED = ("(request-target)", "host", "date", "x-copernica-id", "digest", "x-nonce")
 """What a signature covers, in this order. The vendor's library asks for no more; X-Nonce came last."""
+_READER = {"ip": "192.0.2.7", "useragent": "Mozilla/5.0", "referer": ""}
+_USUAL: dict[str, dict[str, str]] = {
+    "click": {**_READER, "original": "https://shop.example.net/"},
+    "open": _READER,
+    "bounce": {"envelope": "", "mime": "Content-Type: multipart/report"},
+    "failure": {
+        "action": "failed",
+        "state": "rcpt",
+        "code": "550",
+        "extended": "5.1.1",
+        "description": "no such mailbox",
+    },
+}
+"""What a mail event says besides, unless it is told otherwise."""
 
 
 # Bodies.
@@ -43,6 +57,8 @@ COVERED = ("(request-target)", "host", "date", "x-copernica-id", "digest", "x-no
 def webhook_body(event: Event, number: int) -> bytes:
     """The form of one webhook, in bracket notation. ``id`` is a number of the call, not of the profile."""
     record = event.record
+    if event.message is not None:
+        return urlencode([*bracketed(_about_a_mail(event))]).encode()
     said: dict[str, Any] = {"id": str(number), "type": event.type, **_place(record)}
     said |= {"timestamp": local(event.at), "time": str(int(event.at))}
     if event.type == "unsubscribe":
@@ -54,6 +70,20 @@ def webhook_body(event: Event, number: int) -> bytes:
         interests = {"interests": record.interests} if record.collection is None else {}
         said |= {**interests, "created": local(record.created), "modified": local(record.modified)}
     return urlencode([*bracketed(said)]).encode()
+
+
+def _about_a_mail(event: Event) -> dict[str, Any]:
+    """A click and the like: ``id`` is the message's, which several events have in common."""
+    when = {"timestamp": local(event.at), "time": str(int(event.at))}
+    place = {"profile": str(event.record.id), "mailing": str(event.mailing)}
+    return {
+        "id": str(event.message),
+        "type": event.type,
+        **when,
+        **place,
+        **_USUAL.get(event.type, {}),
+        **event.details,
+    }
 
 
 def _place(record: Record) -> dict[str, str]:

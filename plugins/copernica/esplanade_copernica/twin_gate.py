@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from esplanade.http import hmac_hex
 
-from .twin_answers import refusal
+from .twin_answers import as_version_2, refusal
 from .twin_fields import RefusedError
 
 TOKEN_LIFE_S = 24 * 3600
@@ -26,10 +26,10 @@ class Habits(Struct, kw_only=True):
 
     quota: int | None = None
     """Requests per second; more are answered 429. The vendor publishes no number."""
-    mail_paths: Literal["new", "old"] = "new"
+    mail_path_style: Literal["draganddrop", "ms"] = "draganddrop"
     """Names of the mailing calls: draganddrop and html, or ms and publisher. The others are an invalid method."""
     refused_status: int = 401
-    """Status for a wrong or expired token. Older versions of the API answer 400 with the same words."""
+    """Status for a wrong or expired token of version 4. Older versions of the API answer 400 with the same words."""
 
 
 class Gate:
@@ -49,18 +49,23 @@ class Gate:
     def route(self) -> web.RouteDef:
         return web.post("/authenticate", self._authenticate)
 
-    def guarded(self, call: Call, check: Callable[[web.Request], None] | None = None) -> Call:
+    def guarded(self, call: Call) -> Call:
         """A call that is made only with a token and within the quota, and whose refusals become the vendor's error."""
 
         async def handle(request: web.Request) -> web.Response:
+            version = request.match_info["version"]
             try:
                 if self._is_too_fast():
                     return web.Response(status=429, headers={"Retry-After": "1"}, text="Too many requests")
-                (check or self.check_bearer)(request)
+                if version == "v4":
+                    self.check_bearer(request)
+                else:
+                    self.check_query(request)
                 self.calls += 1
-                return await call(request)
+                answer = await call(request)
             except RefusedError as error:
                 return refusal(error.message, error.status)
+            return as_version_2(request.method, answer) if version == "v2" else answer
 
         return handle
 
@@ -71,7 +76,7 @@ class Gate:
             raise RefusedError("Invalid access token", self.habits.refused_status)
 
     def check_query(self, request: web.Request) -> None:
-        """v1: the API token itself as query parameter, on every call."""
+        """Up to v3: the API token itself as query parameter, on every call."""
         if request.query.get("access_token") != self.api_token:
             raise RefusedError("Invalid access token")
 
@@ -102,9 +107,9 @@ class Gate:
         return False
 
 
-def routes_of(calls: Sequence[tuple[str, str, Call]], gate: Gate) -> list[web.RouteDef]:
-    """The routes of a table of calls, each behind the gate."""
-    return [web.route(method, path, gate.guarded(call)) for method, path, call in calls]
+def routes_of(calls: Sequence[tuple[str, str, Call]], gate: Gate, versions: str = "v2|v3|v4") -> list[web.RouteDef]:
+    """The routes of a table of calls, each behind the gate and in each of these versions of the API."""
+    return [web.route(method, f"/{{version:{versions}}}{path}", gate.guarded(call)) for method, path, call in calls]
 
 
 def _part(said: dict[str, Any]) -> str:

@@ -18,6 +18,7 @@ from .twin_fields import RefusedError, as_text
 from .twin_gate import Call, Gate, routes_of
 
 TRIGGERS = frozenset(("create", "update", "delete", "unsubscribe", "click", "delivery", "open", "bounce", "failure"))
+CHANGES = ("create", "update", "delete")
 CALLBACK_TRIGGERS = ("publisher", "rest", "soap", "click", "open", "failure", "bounce", "import", "copy")
 """What may be told to fire a callback. Anything else that happens, such as a form or the Marketing Suite, always does."""
 
@@ -61,7 +62,7 @@ class Callback(Struct, kw_only=True):
         """The JavaScript condition is kept and not run."""
         here = (event.record.database, event.record.collection) == (self.database, self.collection)
         selected = event.caller in self.triggers or event.caller not in CALLBACK_TRIGGERS
-        return here and selected and event.type != "unsubscribe" and self.action in {"all", event.type}
+        return here and selected and event.type in CHANGES and self.action in {"all", event.type}
 
 
 class Hooks:
@@ -78,21 +79,18 @@ class Hooks:
 
     def routes(self) -> Sequence[web.RouteDef]:
         webhooks: list[tuple[str, str, Call]] = [
-            ("POST", "/v4/webhooks", self._create),
-            ("GET", "/v4/webhook/{id}", self._read),
-            ("PUT", "/v4/webhook/{id}", self._update),
-            ("DELETE", "/v4/webhook/{id}", self._delete),
+            ("POST", "/webhooks", self._create),
+            ("GET", "/webhook/{id}", self._read),
+            ("PUT", "/webhook/{id}", self._update),
+            ("DELETE", "/webhook/{id}", self._delete),
         ]
         callbacks: list[tuple[str, str, Call]] = [
-            ("GET", "/v1/{kind:database|collection}/{id}/callbacks", self._callbacks),
-            ("POST", "/v1/{kind:database|collection}/{id}/callbacks", self._create_callback),
-            ("GET", "/v1/callback/{id}", self._read_callback),
-            ("POST", "/v1/callback/{id}", self._update_callback),
+            ("GET", "/{kind:database|collection}/{id}/callbacks", self._callbacks),
+            ("POST", "/{kind:database|collection}/{id}/callbacks", self._create_callback),
+            ("GET", "/callback/{id}", self._read_callback),
+            ("POST", "/callback/{id}", self._update_callback),
         ]
-        old = (
-            web.route(method, path, self.gate.guarded(call, self.gate.check_query)) for method, path, call in callbacks
-        )
-        return [*routes_of(webhooks, self.gate), *old]
+        return [*routes_of(webhooks, self.gate), *routes_of(callbacks, self.gate, "v1")]
 
     def add_callback(
         self,

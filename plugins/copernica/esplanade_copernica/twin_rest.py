@@ -1,4 +1,4 @@
-"""The REST calls of the twin, ``/v4``: databases, profiles, subprofiles and mail. Webhooks are in ``twin_hooks.py``.
+"""The REST calls of the twin, ``/v2`` to ``/v4``: databases, profiles, subprofiles and mail. Webhooks are in ``twin_hooks.py``.
 
 Statuses and oddities are those of the vendor's REST v4 pages and of the behaviour notes of a client library. Nearly every
 error is a 400 with ``{"error": {"message": ...}}``; a path or method that does not exist is an ``Invalid method``.
@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from aiohttp import web
 
-from .twin_account import Account, Record, Table, Unsubscribing
+from .twin_account import Account, Record, Table, Unsubscribed, Unsubscribing
 from .twin_answers import (
     body_of,
     collection_row,
@@ -23,23 +23,27 @@ from .twin_answers import (
     done,
     field_row,
     fields_of,
+    filters_of,
     has_filter,
+    ids_of,
     interests_of,
     is_true,
     json_answer,
     listing,
     object_of,
     page_of,
+    publisher_unsubscribe_row,
     record_row,
     selected,
     template_row,
+    unsubscribe_row,
 )
-from .twin_fields import RefusedError, as_text
+from .twin_fields import Field, RefusedError, as_text, condition, local
 from .twin_gate import Call, Gate, routes_of
 
 CALLER = "rest"
 FIELD_KEYS = (("name", ""), ("type", "text"), ("value", ""))
-STYLES = {"draganddrop": "new", "html": "new", "ms": "old", "publisher": "old"}
+STYLES = {"draganddrop": "draganddrop", "html": "draganddrop", "ms": "ms", "publisher": "ms"}
 
 
 class RestApi:
@@ -51,13 +55,13 @@ class RestApi:
 
     def routes(self) -> Sequence[web.RouteDef]:
         database, collection, profile, subprofile = (
-            f"/v4/{kind}/{{id}}" for kind in ("database", "collection", "profile", "subprofile")
+            f"/{kind}/{{id}}" for kind in ("database", "collection", "profile", "subprofile")
         )
         below = f"{profile}/subprofiles/{{collection}}"
         calls: list[tuple[str, str, Call]] = [
-            ("GET", "/v4/identity", self._identity),
-            ("GET", "/v4/consumption", self._consumption),
-            ("GET", "/v4/databases", self._databases),
+            ("GET", "/identity", self._identity),
+            ("GET", "/consumption", self._consumption),
+            ("GET", "/databases", self._databases),
             ("GET", database, self._database),
             ("GET", f"{database}/fields", self._fields),
             ("POST", f"{database}/fields", self._create_field),
@@ -66,7 +70,7 @@ class RestApi:
             ("GET", f"{database}/profiles", self._records),
             ("POST", f"{database}/profiles", self._create_profile),
             ("PUT", f"{database}/profiles", self._put_profiles),
-            ("GET", f"{database}/profileids", self._ids),
+            ("GET", f"{database}/profileids", self._all_ids),
             ("GET", f"{database}/unsubscribe", self._unsubscribing),
             ("PUT", f"{database}/unsubscribe", self._put_unsubscribing),
             ("GET", collection, self._collection),
@@ -88,10 +92,12 @@ class RestApi:
             ("PUT", subprofile, self._put_record),
             ("DELETE", subprofile, self._delete),
             ("PUT", f"{subprofile}/fields", self._put_flat),
-            ("GET", "/v4/{style:draganddrop|ms}/templates", self._templates),
-            ("GET", "/v4/{style:html|publisher}/documents", self._documents),
-            ("POST", "/v4/{style:draganddrop|ms}/emailing", self._mail_template),
-            ("POST", "/v4/{style:html|publisher}/emailing", self._mail_document),
+            ("GET", "/{style:draganddrop|ms}/templates", self._templates),
+            ("GET", "/{style:html|publisher}/documents", self._documents),
+            ("POST", "/{style:draganddrop|ms}/emailing", self._mail_template),
+            ("POST", "/{style:html|publisher}/emailing", self._mail_document),
+            ("GET", "/ms/unsubscribes", self._unsubscribes),
+            ("GET", "/publisher/unsubscribes", self._publisher_unsubscribes),
         ]
         return routes_of(calls, self.gate)
 
@@ -116,7 +122,7 @@ class RestApi:
 
     def _table(self, request: web.Request) -> Table:
         key = request.match_info["id"]
-        return self.account.database(key) if request.path.startswith("/v4/database/") else self.account.collection(key)
+        return self.account.database(key) if _kind(request) == "database" else self.account.collection(key)
 
     async def _databases(self, request: web.Request) -> web.Response:
         tables = list(self.account.databases.values())
@@ -166,13 +172,17 @@ class RestApi:
 
     def _record(self, request: web.Request) -> Record:
         key = request.match_info["id"]
-        return self.account.profile(key) if request.path.startswith("/v4/profile/") else self.account.subprofile(key)
+        return self.account.profile(key) if _kind(request) == "profile" else self.account.subprofile(key)
 
     async def _records(self, request: web.Request) -> web.Response:
         return json_answer(page_of(request, self.account, self._table(request)))
 
     async def _ids(self, request: web.Request) -> web.Response:
-        return json_answer([str(each.id) for each in selected(request, self.account, self._table(request))])
+        return json_answer(ids_of(request, selected(request, self.account, self._table(request))))
+
+    async def _all_ids(self, request: web.Request) -> web.Response:
+        """Of profiles: the page rest-get-database-profileids knows paging only, and no filter."""
+        return json_answer(ids_of(request, self.account.records(self._table(request))))
 
     async def _create_profile(self, request: web.Request) -> web.Response:
         table, body = self._table(request), await object_of(request)
@@ -264,7 +274,7 @@ class RestApi:
     # Mail.
 
     def _check_style(self, request: web.Request) -> None:
-        if STYLES[request.match_info["style"]] != self.gate.habits.mail_paths:
+        if STYLES[request.match_info["style"]] != self.gate.habits.mail_path_style:
             raise RefusedError("Invalid method")
 
     def _shown(self, request: web.Request, kind: Literal["templates", "documents"]) -> list[Any]:
@@ -295,3 +305,28 @@ class RestApi:
             raise RefusedError("Invalid data provided")
         number = self.account.mail(kind, body[kind], as_text(body["targettype"]), body["target"], settings)
         return created(request, f"{request.match_info['style']}/emailing", number)
+
+    # Statistics.
+
+    def _left(self, caller: str) -> list[Unsubscribed]:
+        return [each for each in self.account.unsubscribes if (each.caller == "publisher") == (caller == "publisher")]
+
+    async def _unsubscribes(self, request: web.Request) -> web.Response:
+        """Between ``begintime`` and ``endtime``; with ``unique`` one a message."""
+        begin, end = (request.query.get(key, missing) for key, missing in (("begintime", ""), ("endtime", "~")))
+        found = [each for each in self._left("ms") if begin <= local(each.at) <= end]
+        if is_true(request, "unique", missing=False):
+            found = list({each.message: each for each in reversed(found)}.values())[::-1]
+        return json_answer(listing(request, found, unsubscribe_row))
+
+    async def _publisher_unsubscribes(self, request: web.Request) -> web.Response:
+        """``fields[]`` looks at the field ``timestamp``."""
+        read = (condition([Field(id=0, name="timestamp")], each) for each in filters_of(request))
+        asked = [each for each in read if each is not None]
+        found = [each for each in self._left("publisher") if all(one.holds(local(each.at)) for one in asked)]
+        return json_answer(listing(request, found, publisher_unsubscribe_row))
+
+
+def _kind(request: web.Request) -> str:
+    """``database`` of ``/v4/database/31``."""
+    return request.path.split("/")[2]

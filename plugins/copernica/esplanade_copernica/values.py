@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from esplanade import State, Value
 
-    from .settings import ConsentValues
+    from .settings import CopernicaConsent
 
 LOCAL = "%Y-%m-%d %H:%M:%S"
 DATES = {"date", "empty_date", "datetime", "empty_datetime"}
@@ -66,8 +66,8 @@ def stored(value: Value, kind: str, zone: str) -> str:
 
 
 def acknowledged(sent: Mapping[str, Value], written: Mapping[str, str]) -> dict[str, Value] | None:
-    """Where Copernica holds a value in another form than the hub sent it; None when nowhere."""
-    held: dict[str, Value] = {name: written[name] or None for name in sent}
+    """Where Copernica holds a value, of those that were written, in another form than the hub sent it; None when nowhere."""
+    held: dict[str, Value] = {name: text or None for name, text in written.items()}
     return {name: value for name, value in held.items() if value != sent[name]} or None
 
 
@@ -97,15 +97,15 @@ def moment_of(text: object, zone: str) -> datetime | None:
     return naive.replace(tzinfo=ZoneInfo(zone), fold=1).astimezone(UTC)
 
 
-def state_of(text: str | None, values: ConsentValues) -> State | None:
+def state_of(text: str | None, target: CopernicaConsent) -> State | None:
     """What a consent field says: granted, denied or pending; None where it says nothing (fact 9.4)."""
     said = (text or "").strip().lower()
     states: list[tuple[str | None, State]] = [
-        (values.unsubscribed, "denied"),
-        (values.subscribed, "granted"),
-        (values.pending, "pending"),
+        (target.denied, "denied"),
+        (target.granted, "granted"),
+        (target.pending, "pending"),
     ]
     for value, state in states:
-        if value is not None and said == value.strip().lower() and said != values.unknown.strip().lower():
+        if value is not None and said == value.strip().lower() and said != target.unknown.strip().lower():
             return state
     return None

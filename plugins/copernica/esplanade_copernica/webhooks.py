@@ -14,34 +14,43 @@ import msgspec
 from esplanade import Happening, Held, Report
 
 from .calls import CHANGES, Call
+from .mapping import COLLECTION
 from .settings import CopernicaConsent
 from .values import shown, state_of
 
 if TYPE_CHECKING:
     from esplanade import Context, Inbound
 
+    from .mapping import Places
     from .settings import CopernicaSettings
 
 
-def needs_reading(call: Call, settings: CopernicaSettings, *, collection: str | None = None) -> bool:
+def needs_reading(call: Call, settings: CopernicaSettings, where: Places, *, collection: str | None = None) -> bool:
     """Whether the profile must be read to know whose call it is: it names a profile of ours, and no address.
 
-    ``collection`` is the vendor's number of the collection ``settings.collection("profile")``, None where it is not known.
+    ``where`` are the places of the mapped fields; ``collection`` is the vendor's number of the collection of profile values,
+    None where it is not known.
     """
     if call.email is not None or call.profile is None or call.kind == "delete":
         return False
-    return _why_ignored(call, settings, collection) is None
+    return _why_ignored(call, settings, where, collection) is None
 
 
 def read(
-    call: Call, settings: CopernicaSettings, ctx: Context, *, email: str | None = None, collection: str | None = None
+    call: Call,
+    settings: CopernicaSettings,
+    where: Places,
+    ctx: Context,
+    *,
+    email: str | None = None,
+    collection: str | None = None,
 ) -> list[Inbound]:
     """What a call reports; nothing, and a line in the log, where it is none of ours or says nothing known.
 
     ``email`` is the profile's address as read elsewhere, for calls that do not carry it; without it a report has the
-    profile's id alone, and a mail event cannot be told. ``collection`` is as for ``needs_reading``.
+    profile's id alone, and a mail event cannot be told. ``where`` and ``collection`` are as for ``needs_reading``.
     """
-    why = _why_ignored(call, settings, collection)
+    why = _why_ignored(call, settings, where, collection)
     address = call.email or email
     if why is None and address is None and call.profile is None:
         why = "it names nobody"
@@ -50,7 +59,7 @@ def read(
         return []
     match call.kind:
         case "create" | "update":
-            return [_changed(call, settings, ctx, address)]
+            return [_changed(call, where, ctx, address)]
         case "delete":
             return [Report(email=address, remote_id=call.profile, deleted=True, at=call.at, event_id=event_id(call))]
         case "unsubscribe":
@@ -78,30 +87,30 @@ def event_id(call: Call) -> str | None:
     return f"{call.kind}:{hashlib.sha256(msgspec.json.encode(call)).hexdigest()}"
 
 
-def _why_ignored(call: Call, settings: CopernicaSettings, collection: str | None) -> str | None:
+def _why_ignored(call: Call, settings: CopernicaSettings, where: Places, collection: str | None) -> str | None:
     """Why a call is none of ours; None when it is."""
     if call.kind == "unknown":
         return "its type is not known, or it is a test"
-    if settings.inbound not in {"both", call.origin}:
-        return f"it looks like a {call.origin}, and inbound says {settings.inbound}"
-    if call.database is not None and call.database != str(settings.database):
+    if settings.inbound_mode not in {"both", call.origin}:
+        return f"it looks like a {call.origin}, and inbound_mode says {settings.inbound_mode}"
+    if call.database is not None and call.database != str(settings.database_id):
         return "it is about another database"
     if not call.of_subprofile or call.kind not in CHANGES:
         return None
-    if settings.fields_in == "profile" or call.kind == "delete":
+    if not where.collection or call.kind == "delete":
         return "it is about a subprofile that is not read"
-    named = {settings.collection("profile").lower(), collection}
+    named = {settings.collection(COLLECTION).lower(), collection}
     return None if (call.collection or "").lower() in named else "it is about a collection that is not read"
 
 
-def _changed(call: Call, settings: CopernicaSettings, ctx: Context, email: str | None) -> Report:
-    live_here = call.of_subprofile == (settings.fields_in == "collection")
+def _changed(call: Call, where: Places, ctx: Context, email: str | None) -> Report:
+    row = {"fields": call.values}
     consents = {} if call.of_subprofile else _consents(call, ctx)
     return Report(
         email=email,
         previous_email=call.previous_email,
         remote_id=call.profile,
-        fields=shown({"fields": call.values}, dict.fromkeys(ctx.fields.values())) if live_here else {},
+        fields=where.shown_below(row) if call.of_subprofile else where.shown(row),
         consents=consents,
         at=call.at,
         event_id=None if "denied" in consents.values() else event_id(call),
@@ -117,7 +126,7 @@ def _consents(call: Call, ctx: Context) -> dict[str, Held]:
     held: dict[str, Held] = {}
     for purpose, target in _consent_fields(ctx).items():
         value = shown({"fields": call.values}, [target.field]).get(target.field)
-        match state_of(value if isinstance(value, str) else None, target.values):
+        match state_of(value if isinstance(value, str) else None, target):
             case "granted" | "denied" | "pending" as state:
                 held[purpose] = state
             case _:

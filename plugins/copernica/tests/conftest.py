@@ -13,14 +13,15 @@ import pytest
 from esplanade import AudienceChange, ConsentEvent, Context, ProfileEvent, TriggerEvent
 from esplanade.testing import FakeClock, open_context
 from esplanade_copernica.plugin import CopernicaConnector
-from esplanade_copernica.settings import ConsentValues, CopernicaAudience, CopernicaConsent, CopernicaTrigger
+from esplanade_copernica.settings import CopernicaAudience, CopernicaConsent, CopernicaTrigger
 from esplanade_copernica.twin import CopernicaTwin
 
 NOW = datetime(2026, 1, 15, 10, tzinfo=UTC)
 
 FIELDS = {"firstname": "Firstname", "city": "City", "points": "Points", "born": "Birthdate"}
-VALUES = ConsentValues(subscribed="yes", unsubscribed="no", pending="asked")
-CONSENTS = {"newsletter": CopernicaConsent(field="Newsletter", values=VALUES)}
+BELOW = {"city": "SQ_profile.City", "firstname": "Firstname"}
+"""Fields of which one lives in the profile's subprofile."""
+CONSENTS = {"newsletter": CopernicaConsent(field="Newsletter", granted="yes", denied="no", pending="asked")}
 AUDIENCES = {"vip": CopernicaAudience(id=12), "churn-risk": CopernicaAudience()}
 TRIGGERS = {"abandoned-cart": CopernicaTrigger()}
 
@@ -34,12 +35,12 @@ class Hub:
 
     async def profile(self, email: str = "noor@example.net", **parts: Any) -> Any:
         parts.setdefault("desired", {"Firstname": "Noor"})
+        parts.setdefault("changed", parts["desired"])
         add, remove = parts.pop("add", {}), parts.pop("remove", {})
         event = ProfileEvent(
             delivery_id="d-1",
             person="p-1",
             email=email,
-            changed=parts["desired"],
             audiences=AudienceChange(add=add, remove=remove),
             at=NOW,
             **parts,
@@ -127,9 +128,9 @@ def calls(twin: CopernicaTwin) -> Callable[[], list[str]]:
 
     def since() -> list[str]:
         made = [
-            f"{each.method} {each.path.removeprefix('/v4')}" + (f"?{each.query}" if each.query else "")
+            f"{each.method} {each.path[3:]}" + (f"?{each.query}" if each.query else "")
             for each in twin.requests
-            if each.path.startswith("/v4")
+            if each.path.startswith("/v")
         ]
         twin.requests.clear()
         return made

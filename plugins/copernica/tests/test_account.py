@@ -19,15 +19,15 @@ class TestCheck:
         assert "check the API key" in result.detail
 
     async def test_a_database_that_is_not_there(self, open_hub):
-        async with open_hub(database=7) as hub:
+        async with open_hub(database_id=7) as hub:
             result = await hub.connector.check(hub.ctx)
         assert result.status == "wrong-account"
         assert "No database with supplied ID" in result.detail
 
     @pytest.mark.parametrize(
         "changes",
-        [{"email_field": "E-mail"}, {"customer_id_field": "E-mail"}, {"mapped": {"fields": {"x": "E-mail"}}}],
-        ids=["email", "customer id", "mapped"],
+        [{"email_field": "E-mail"}, {"mapped": {"fields": {"x": "E-mail", "y": "SQ_profile.Y"}}}],
+        ids=["email", "mapped"],
     )
     async def test_a_field_that_is_not_there_is_named(self, open_hub, changes):
         async with open_hub(**changes) as hub:
@@ -68,14 +68,17 @@ async def test_what_the_account_offers_is_in_stable_order(hub, twin):
     ("settings", "words"),
     [
         ({"api_token": Secret("")}, "api_token: is empty"),
-        ({"database": 0}, "database: expected the number"),
+        ({"database_id": 0}, "database_id: expected the number"),
         ({"email_field": "E=mail"}, "email_field: 'E=mail' is no field name"),
         ({"collection_prefix": "SQ-"}, "collection_prefix: Copernica takes letters and underscores only"),
         ({"page_size": 1001}, "page_size: expected 1 to 1000"),
         ({"products": 0}, "products: expected 1 to 50"),
-        ({"max_age": 5}, "max_age: expected 60"),
+        ({"max_age_s": 5}, "max_age_s: expected 60"),
+        ({"webhook_callers": ["ms", "a b"]}, "webhook_callers: 'a b' is no word"),
+        ({"signature_keys": {"a b": ""}}, "signature_keys: 'a b' is no key id"),
+        ({"signature_keys": {"one": "AAAA"}}, "signature_keys: what stands at one is no RSA public key"),
     ],
 )
 def test_settings_that_cannot_be_right_say_why(settings, words):
     with pytest.raises(ValueError, match="^" + words):
-        CopernicaSettings(**{"api_token": Secret("k"), "database": 31, **settings})
+        CopernicaSettings(**{"api_token": Secret("k"), "database_id": 31, **settings})

@@ -18,7 +18,7 @@ from esplanade_copernica.calls import MAX_DEPTH, MAX_PAIRS, MAX_XML_BYTES, Call,
 from esplanade_copernica.settings import CopernicaSettings
 
 AT = datetime(2025, 3, 2, 9, 11, 12, tzinfo=UTC)
-SETTINGS = CopernicaSettings(api_token=Secret("t"), database=31)
+SETTINGS = CopernicaSettings(api_token=Secret("t"), database_id=31)
 FORM, JSON, XML = "application/x-www-form-urlencoded", "application/json", "text/xml; charset=utf-8"
 
 UPDATE = (

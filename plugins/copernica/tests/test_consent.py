@@ -4,10 +4,10 @@ import pytest
 
 from esplanade import OutcomeUnknown, PermanentError, RateLimited
 from esplanade.testing import Fault, Furnishing
-from esplanade_copernica.settings import ConsentValues, CopernicaConsent, CopernicaTrigger
+from esplanade_copernica.settings import CopernicaConsent, CopernicaTrigger
 from esplanade_copernica.values import state_of
 
-from .conftest import CONSENTS
+from .conftest import BELOW, CONSENTS
 
 NEWSLETTER = CONSENTS["newsletter"]
 
@@ -38,9 +38,10 @@ class TestGrant:
         assert twin.find("noor@example.net").fields["City"] == "Breda"
 
     async def test_where_the_fields_live_elsewhere_the_profile_gets_none_of_them(self, open_hub, twin):
-        async with open_hub(fields_in="collection") as hub:
-            await hub.consent("granted", desired={"City": "Breda"})
-        assert (at(twin), twin.find("noor@example.net").fields["City"]) == (["yes"], "")
+        async with open_hub({"fields": BELOW}) as hub:
+            await hub.consent("granted", desired={"SQ_profile.City": "Breda", "Firstname": "Noor"})
+        held = twin.find("noor@example.net").fields
+        assert (at(twin), held["City"], held["Firstname"]) == (["yes"], "", "Noor")
 
     async def test_a_profile_that_is_gone_is_made_again(self, hub, twin):
         profile = twin.sign_up("noor@example.net", {})
@@ -123,7 +124,7 @@ class TestDoubleOptIn:
         assert len(twin.mails) == 1
 
     async def test_a_purpose_that_asks_nobody_and_is_told_to_says_so(self, hub, twin):
-        with pytest.raises(PermanentError, match=r"neither values\.pending nor confirmation"):
+        with pytest.raises(PermanentError, match=r"neither pending nor confirmation"):
             await hub.consent("pending", target=CopernicaConsent(field="Newsletter"))
 
 
@@ -135,14 +136,17 @@ class TestDoubleOptIn:
     ],
 )  # fmt: skip
 def test_what_is_none_of_the_values_says_nothing(text, state):
-    assert state_of(text, NEWSLETTER.values) == state
+    assert state_of(text, NEWSLETTER) == state
 
 
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: ConsentValues(subscribed="x", unsubscribed=" X"), "values: subscribed and unsubscribed are the same"),
-        (lambda: CopernicaConsent(field="N", opt_in="double"), "opt_in: double needs"),
+        (lambda: CopernicaConsent(field="N", granted="x", denied=" X"), "denied: is the same as granted"),
+        (lambda: CopernicaConsent(field="N", pending="YES"), "pending: is the same as granted"),
+        (lambda: CopernicaConsent(field="N", pending=" no "), "pending: is the same as denied"),
+        (lambda: CopernicaConsent(field="SQ_profile.N"), "field: 'SQ_profile.N' is no field of the profile"),
+        (lambda: CopernicaConsent(field="N", opt_in="double"), "opt_in: double needs pending, or confirmation"),
         (lambda: CopernicaTrigger(route="mailing"), "route: mailing needs a template or a document"),
         (lambda: CopernicaTrigger(route="mailing", template=1, document=2), "route: mailing needs"),
         (lambda: CopernicaTrigger(template=1), "subprofile needs none"),

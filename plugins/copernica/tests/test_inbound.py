@@ -1,12 +1,15 @@
 """What Copernica sends, from its own signed request to what the hub is told: webhooks and callbacks, profiles and subprofiles."""
 
 import asyncio
+import json
 from datetime import UTC, datetime
 
 import pytest
 from aiohttp import web
 
 from esplanade import InboundRequest, Report, TemporaryError
+
+from .conftest import BELOW
 
 
 class Door:
@@ -96,19 +99,19 @@ class TestWebhooks:
         assert door.requests == []
 
     async def test_values_of_the_profile_collection_are_told_too(self, open_hub, twin, door):
-        async with open_hub(fields_in="collection") as hub:
-            await hub.profile(desired={"City": "Delft"})
+        async with open_hub({"fields": BELOW}) as hub:
+            await hub.profile(desired={"SQ_profile.City": "Delft"})
             profile = twin.find("noor@example.net").id
             (row,) = twin.below(profile, "SQ_profile")
             assert (row.fields["City"], twin.find("noor@example.net").fields["City"]) == ("Delft", "")
             await register(hub, twin, "update", database=None, collection=row.collection)
             twin.edit_subprofile(row.id, {"City": "Breda"})
             (report,) = await told(hub, door)
-            assert (report.email, report.fields["City"]) == ("noor@example.net", "Breda")
+            assert (report.email, report.fields) == ("noor@example.net", {"SQ_profile.City": "Breda"})
             await register(hub, twin, "update")
-            twin.edit_profile(profile, {"City": "Gouda", "Newsletter": "no"})
+            twin.edit_profile(profile, {"City": "Gouda", "Firstname": "Noor", "Newsletter": "no"})
             (report,) = await told(hub, door)
-            assert (report.fields, report.consents) == ({}, {"newsletter": "denied"})  # the fields do not live there
+            assert (report.fields, report.consents) == ({"Firstname": "Noor"}, {"newsletter": "denied"})
 
 
 class TestCallbacks:
@@ -129,6 +132,90 @@ class TestCallbacks:
         await hub.profile(desired={"City": "Delft"})
         (report,) = await told(hub, door)
         assert (report.email, report.fields["City"]) == ("noor@example.net", "Delft")
+
+
+class TestBareNumbers:
+    """The oldest shape names what changed plainly ``id``, whether it is a profile or a subprofile."""
+
+    @pytest.fixture
+    async def below(self, open_hub, twin, door):
+        """A hub that reads subprofiles, and what tells of them."""
+        async with open_hub({"fields": BELOW}) as hub:
+            await hub.profile(desired={"SQ_profile.City": "Delft"})
+            (row,) = twin.below(twin.find("noor@example.net").id, "SQ_profile")
+            twin.hooks.add_callback(twin.hook_url, database=31, collection=row.collection, shape="A")
+            yield hub, row
+
+    def number_below(self, twin, profile, number=None):
+        """A collection of friends, with a subprofile that has a profile's number."""
+        table = twin.account.add_collection(31, "Friends")
+        twin.account.add_field(table, "Email")
+        row = twin.account.subprofiles.pop(twin.add_subprofile(profile, "Friends", {}))
+        row.id = number or profile
+        twin.account.subprofiles[row.id] = row
+        return table
+
+    async def test_a_subprofile_is_looked_up_for_its_profile_and_that_for_its_address(self, below, twin, door):
+        hub, row = below
+        twin.edit_subprofile(row.id, {"City": "Breda"})
+        (report,) = await told(hub, door)
+        assert (report.email, report.remote_id) == ("noor@example.net", str(row.profile))
+        assert report.fields == {"SQ_profile.City": "Breda"}
+
+    async def test_where_no_subprofile_is_read_nothing_is_asked(self, hub, below, twin, door, calls):
+        _, row = below
+        twin.edit_subprofile(row.id, {"City": "Breda"})
+        request = await door.next()
+        calls()
+        assert await hub.connector.on_inbound_webhook(request, hub.ctx) == []
+        assert calls() == []
+
+    async def test_one_of_another_collection_is_left_out(self, below, twin, door):
+        hub, row = below
+        table = twin.account.add_collection(31, "Orders")
+        twin.account.add_field(table, "Number")
+        twin.hooks.add_callback(twin.hook_url, database=31, collection=table.id, shape="A")
+        twin.add_subprofile(row.profile, "Orders", {"Number": "7"})
+        assert await told(hub, door) == []
+
+    async def test_one_that_is_deleted_is_nobody_s_deletion(self, below, twin, door, calls):
+        hub, row = below
+        twin.remove_subprofile(row.id)
+        assert await told(hub, door) == []
+
+    async def test_a_subprofile_with_an_address_of_its_own_is_not_taken_for_a_profile(self, hub, twin, door):
+        """Its number may be that of somebody else's profile."""
+        parent = twin.sign_up("noor@example.net", {})
+        table = self.number_below(twin, parent)
+        twin.hooks.add_callback(twin.hook_url, database=31, collection=table.id, shape="A")
+        twin.edit_subprofile(parent, {"Email": "friend@example.net"})
+        assert await told(hub, door) == []
+        twin.remove_subprofile(parent)
+        assert await told(hub, door) == []
+
+    @pytest.mark.parametrize("action", ["update", "delete"])
+    async def test_a_profile_whose_call_leaves_out_the_interests_is_still_one(self, hub, twin, door, action):
+        profile = twin.sign_up("noor@example.net", {})
+        self.number_below(twin, twin.sign_up("eve@example.net", {}), number=profile)
+        said = {"id": str(profile), "action": action, "fields": {"Email": "noor@example.net", "City": "Breda"}}
+        if action == "delete":
+            twin.remove_profile(profile)
+        twin.deliver(json.dumps(said).encode(), "application/json")
+        (report,) = await told(hub, door)
+        assert (report.remote_id, report.deleted) == (str(profile), action == "delete")
+
+
+class TestMailEvents:
+    @pytest.mark.parametrize("kind", ["click", "open", "delivery", "bounce", "failure"])
+    async def test_each_is_a_happening_of_its_name(self, hub, twin, door, kind):
+        profile = twin.sign_up("noor@example.net", {})
+        await register(hub, twin, kind)
+        twin.mail_event(kind, profile, mailing=318, tags=["sale"])
+        (happening,) = await told(hub, door)
+        assert (happening.name, happening.email) == (kind, "noor@example.net")
+        assert happening.data["mailing"] == "318"
+        assert happening.data["tags"] == ["sale"]
+        assert not {"ip", "useragent", "mime"} & happening.data.keys()
 
 
 class TestVerifying:
@@ -154,7 +241,7 @@ class TestVerifying:
             body=request.body + b" ",
             received_at=request.received_at,
         )
-        async with open_hub(signature=mode) as hub:
+        async with open_hub(signature_mode=mode) as hub:
             assert await hub.connector.verify(forged, hub.ctx) is passes
             assert await hub.connector.verify(request, hub.ctx)
         assert (len(twin.dns.queries) > 0) is (mode != "off")
@@ -165,6 +252,14 @@ class TestVerifying:
         await clock.advance(60)
         twin.edit_profile(twin.find("noor@example.net").id, {"City": "Breda"})
         assert await hub.connector.verify(await door.next(), hub.ctx)
+
+    async def test_a_key_of_the_settings_needs_no_dns(self, open_hub, twin, door):
+        request = await self.call(twin, door)
+        key = twin.dns.texts["one._domainkey.copernica.com"].rpartition("p=")[2]
+        twin.dns.broken = True
+        async with open_hub(signature_keys={"one._domainkey.copernica.com": key}) as hub:
+            assert await hub.connector.verify(request, hub.ctx)
+        assert twin.dns.queries == []
 
     async def test_while_the_keys_cannot_be_asked_for_nobody_can_tell(self, hub, twin, door):
         request = await self.call(twin, door)

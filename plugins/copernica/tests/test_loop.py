@@ -13,9 +13,9 @@ from esplanade.records import DeliveryFilter
 SOURCE = {"shop": {"token": "a-token-of-the-shop-1"}}
 CONNECTOR = {
     "plugin": "copernica",
-    "settings": {"api_token": "demo-api-token", "database": 31},
+    "settings": {"api_token": "demo-api-token", "database_id": 31},
     "fields": {"city": "City", "name": "Firstname"},
-    "consents": {"newsletter": {"field": "Newsletter", "values": {"subscribed": "yes", "unsubscribed": "no"}}},
+    "consents": {"newsletter": {"field": "Newsletter", "granted": "yes", "denied": "no"}},
     "audiences": {"vip": {"id": 12}},
     "twin": True,
 }

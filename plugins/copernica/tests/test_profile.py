@@ -1,5 +1,6 @@
 """Profiles: written to whoever has the address, and never to anybody else."""
 
+import asyncio
 import contextlib
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from esplanade import PermanentError
+from esplanade.testing import Fault
 from esplanade_copernica.client import Filter
 from esplanade_copernica.settings import CopernicaAudience
 
@@ -177,6 +179,11 @@ class TestAudiences:
         await hub.profile(add={"vip": AUDIENCES["vip"]})
         assert not any("subprofile" in call for call in writes(calls))
 
+    async def test_people_who_come_at_once_make_the_collection_once(self, hub, twin):
+        await asyncio.gather(*(hub.profile(email=f"p{number}@example.net", add=AUDIENCES) for number in range(4)))
+        assert [each.name for each in twin.account.collections.values()] == ["SQ_audiences"]
+        assert [each.name for each in twin.account.collection("SQ_audiences").fields] == ["audiences", "updated"]
+
     async def test_collections_and_fields_that_are_there_are_used(self, open_hub, twin):
         for _ in range(2):
             async with open_hub() as hub:
@@ -185,15 +192,41 @@ class TestAudiences:
 
 
 class TestTheCustomersId:
-    async def test_it_is_written_to_its_field(self, open_hub, twin):
-        twin.account.add_field(twin.account.database(31), "SqueezelyCustomerId")
-        async with open_hub(customer_id_field="SqueezelyCustomerId") as hub:
-            await hub.profile(cdp_id="c-7")
-            await hub.profile(email="eve@example.net")
-        assert fields(twin)["SqueezelyCustomerId"] == "c-7"
-        assert fields(twin, "eve@example.net")["SqueezelyCustomerId"] == ""
+    NAME = "SqueezelyCustomerId"
 
-    async def test_a_field_for_it_that_is_not_there_is_named(self, open_hub):
-        async with open_hub(customer_id_field="SqueezelyCustomerId") as hub:
-            with pytest.raises(PermanentError, match="has no field SqueezelyCustomerId"):
+    def made(self, twin):
+        return [each.type for each in twin.account.database(31).fields if each.name == self.NAME]
+
+    async def test_the_first_id_makes_its_field(self, hub, twin):
+        await hub.profile(email="eve@example.net")
+        assert self.made(twin) == []
+        await asyncio.gather(
+            hub.profile(cdp_id="c-7"), hub.profile(email="ada@example.net", cdp_id="c-8"), hub.profile(cdp_id="c-7")
+        )
+        assert self.made(twin) == ["text"]
+        ids = [fields(twin, f"{name}@example.net")[self.NAME] for name in ("noor", "ada", "eve")]
+        assert ids == ["c-7", "c-8", ""]
+
+    async def test_a_field_that_is_there_is_used_however_it_is_spelled(self, open_hub, twin):
+        twin.account.add_field(twin.account.database(31), self.NAME.upper())
+        for _ in range(2):
+            async with open_hub() as hub:
                 await hub.profile(cdp_id="c-7")
+        assert fields(twin)[self.NAME.upper()] == "c-7"
+        assert self.made(twin) == []
+
+    async def test_with_null_no_id_is_kept(self, open_hub, twin):
+        async with open_hub(customer_id_field=None) as hub:
+            await hub.profile(cdp_id="c-7")
+        assert self.made(twin) == []
+
+    async def test_a_field_that_cannot_be_made_costs_the_id_and_nothing_else(self, hub, twin, calls, clock):
+        refused = '{"error": {"message": "Not allowed"}}'
+        twin.faults.append(Fault(match="POST /v4/database/31/fields", status=400, body=refused, times=1))
+        await hub.profile(cdp_id="c-7", desired={"City": "Delft"})
+        await hub.profile(cdp_id="c-7", desired={"City": "Breda"})
+        assert fields(twin)["City"] == "Breda"
+        assert calls().count("POST /database/31/fields") == 1
+        await clock.advance(86_401)
+        await hub.profile(cdp_id="c-7")
+        assert fields(twin)[self.NAME] == "c-7"

@@ -4,7 +4,7 @@ import pytest
 
 from esplanade import PermanentError, PersonRef
 
-from .conftest import AUDIENCES
+from .conftest import AUDIENCES, BELOW
 
 
 def emails(reports):
@@ -50,22 +50,31 @@ class TestFull:
 
 class TestFieldsInACollection:
     async def test_profiles_come_first_and_then_what_their_subprofiles_hold(self, open_hub, twin):
-        async with open_hub(fields_in="collection", page_size=2) as hub:
+        async with open_hub({"fields": BELOW}, page_size=2) as hub:
             for number in range(3):
-                await hub.profile(email=f"p{number}@example.net", desired={"City": f"City {number}"})
+                desired = {"SQ_profile.City": f"City {number}", "Firstname": f"F{number}"}
+                await hub.profile(email=f"p{number}@example.net", desired=desired)
             reports, covers = await hub.pull()
             assert emails(reports) == ["p0@example.net", "p1@example.net", "p2@example.net", None, None, None]
-            assert [report.fields.get("City") for report in reports] == [None] * 3 + ["City 0", "City 1", "City 2"]
+            assert [report.fields for report in reports] == [
+                *({"Firstname": f"F{number}"} for number in range(3)),
+                *({"SQ_profile.City": f"City {number}"} for number in range(3)),
+            ]
             assert [report.remote_id for report in reports[:3]] == [report.remote_id for report in reports[3:]]
             assert covers == ["newsletter"]
             found = await hub.connector.fetch(PersonRef(person="p-1", email="p1@example.net"), hub.ctx)
-            assert found.fields["City"] == "City 1"
+            assert found.fields == {"SQ_profile.City": "City 1", "Firstname": "F1"}
 
-    async def test_without_the_collection_there_are_no_fields(self, open_hub, twin):
-        twin.sign_up("noor@example.net", {"City": "Delft"})
-        async with open_hub(fields_in="collection") as hub:
+    async def test_without_the_collection_there_are_the_profile_s_own(self, open_hub, twin):
+        twin.sign_up("noor@example.net", {"City": "Delft", "Firstname": "Noor"})
+        async with open_hub({"fields": BELOW}) as hub:
             ((report,), covers) = await hub.pull()
-        assert (report.fields, covers) == ({}, ["newsletter"])
+        assert (report.fields, covers) == ({"Firstname": "Noor"}, ["newsletter"])
+
+    async def test_without_such_a_field_no_subprofile_is_read(self, hub, twin, calls):
+        twin.sign_up("noor@example.net", {})
+        await hub.pull()
+        assert not any("collection" in call for call in calls())
 
 
 class TestIncremental:
@@ -73,7 +82,7 @@ class TestIncremental:
         old = twin.sign_up("old@example.net", {})
         twin.sign_up("other@example.net", {})
         await clock.advance(3_600)
-        async with open_hub(pull="incremental") as hub:
+        async with open_hub(pull_mode="incremental") as hub:
             assert len((await hub.pull())[0]) == 2
             await clock.advance(86_400)
             twin.edit_profile(old, {"City": "Breda"})
@@ -84,7 +93,7 @@ class TestIncremental:
             assert (len(reports), covers) == (2, ["newsletter"])
 
     async def test_more_changes_than_a_page_are_all_read(self, open_hub, twin, clock):
-        async with open_hub(pull="incremental", page_size=2) as hub:
+        async with open_hub(pull_mode="incremental", page_size=2) as hub:
             await hub.pull()
             await clock.advance(86_400)
             for number in range(7):
@@ -94,7 +103,7 @@ class TestIncremental:
         assert set(emails(reports)) == {f"p{number}@example.net" for number in range(7)}
 
     async def test_a_page_that_changed_in_one_second_makes_it_a_full_one(self, open_hub, twin, clock):
-        async with open_hub(pull="incremental", page_size=2) as hub:
+        async with open_hub(pull_mode="incremental", page_size=2) as hub:
             await hub.pull()
             await clock.advance(86_400)
             for number in range(5):
@@ -106,7 +115,7 @@ class TestIncremental:
     async def test_a_field_called_modified_makes_every_pull_a_full_one(self, open_hub, twin, clock):
         twin.account.add_field(twin.account.database(31), "Modified")
         twin.sign_up("old@example.net", {})
-        async with open_hub(pull="incremental") as hub:
+        async with open_hub(pull_mode="incremental") as hub:
             await hub.pull()
             await clock.advance(86_400)
             reports, covers = await hub.pull()

@@ -9,19 +9,12 @@ from ruamel.yaml import YAML
 
 from esplanade import Secret
 from esplanade_copernica.layout import TRIGGERS
-from esplanade_copernica.settings import (
-    ConsentValues,
-    CopernicaAudience,
-    CopernicaConsent,
-    CopernicaSettings,
-    CopernicaTrigger,
-)
+from esplanade_copernica.settings import CopernicaAudience, CopernicaConsent, CopernicaSettings, CopernicaTrigger
 
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 OWN = {
     *CopernicaSettings.__struct_fields__,
-    *(f"values.{name}" for name in ConsentValues.__struct_fields__),
-    "field", "opt_in", "confirmation", "id", "route", "template", "document",
+    "field", "granted", "denied", "unknown", "pending", "opt_in", "confirmation", "id", "route", "template", "document",
 }  # fmt: skip
 
 
@@ -40,7 +33,7 @@ def test_its_example_is_valid():
     [text] = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     connector = YAML(typ="safe").load(text)["connectors"]["copernica"]
     given = {name: Secret(value) if name == "api_token" else value for name, value in connector["settings"].items()}
-    assert CopernicaSettings(**given).database == 31
+    assert CopernicaSettings(**given).database_id == 31
     consents, audiences, triggers = (
         {
             name: msgspec.convert(each, kind, strict=False, dec_hook=lambda type_, value: type_.parse(value))

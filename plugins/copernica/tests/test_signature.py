@@ -37,7 +37,7 @@ KEY = rsa.generate_private_key(65_537, 2_048)
 OTHER = rsa.generate_private_key(65_537, 2_048)
 SMALL = rsa.generate_private_key(65_537, 1_024)
 BODY = b"type=update&profile=50411&database=31&fields%5BEmail%5D=noor%40example.net"
-SETTINGS = CopernicaSettings(api_token=Secret("t"), database=31)
+SETTINGS = CopernicaSettings(api_token=Secret("t"), database_id=31)
 
 
 def record(key=KEY, kind="rsa", version="v=DKIM1; "):
@@ -58,7 +58,7 @@ class DnsServer(asyncio.DatagramProtocol):
         self.cut = 255
 
     @property
-    def nameserver(self):
+    def address(self):
         return "{}:{}".format(*self.transport.get_extra_info("sockname"))
 
     def connection_made(self, transport):
@@ -108,7 +108,7 @@ def clock():
 
 @pytest.fixture
 def keys(dns_server, clock):
-    return Keys(clock, nameserver=dns_server.nameserver, timeout_s=1.0)
+    return Keys(clock, dns_server=dns_server.address, timeout_s=1.0)
 
 
 @pytest.fixture
@@ -314,6 +314,50 @@ async def test_behind_a_proxy_the_public_host_is_what_must_have_been_signed(keys
     assert await verifier.why_not(signed(host="other.example.net"), account_id="771") == NO_FIT
 
 
+# Keys of the settings.
+
+
+def pinned(key_id, text, clock, dns_server):
+    settings = msgspec.structs.replace(SETTINGS, signature_keys={key_id: text})
+    return Verifier(settings, Keys(clock, known=settings.signature_keys, dns_server=dns_server.address))
+
+
+P = record().decode().rpartition("p=")[2]
+PEM = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+@pytest.mark.parametrize("text", [P, f"{P[:70]}\n {P[70:]}", PEM, f"\n{PEM}"])
+@pytest.mark.parametrize("key_id", [NAME, NAME.upper(), "two._domainkey.copernica.com", "test-key"])
+async def test_a_key_that_is_given_is_used_for_its_key_id_and_dns_is_not_asked(clock, dns_server, key_id, text):
+    verifier = pinned(key_id, text, clock, dns_server)
+    assert await verifier.why_not(signed(key_id=key_id), account_id="771") is None
+    assert await verifier.why_not(signed(key=OTHER, key_id=key_id), account_id="771") == NO_FIT
+    assert dns_server.asked == []
+
+
+async def test_for_any_other_key_id_dns_is_asked(clock, dns_server):
+    verifier = pinned("two._domainkey.copernica.com", P, clock, dns_server)
+    assert await verifier.why_not(signed(), account_id="771") is None
+    assert dns_server.asked == [NAME]
+    elsewhere = signed(key_id="one._domainkey.example.net")
+    assert await verifier.why_not(elsewhere, account_id="771") == "the key is not under copernica.com"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "AAAA",
+        P[:-20],
+        PEM.replace("PUBLIC", "PRIVATE"),
+        record(ec.generate_private_key(ec.SECP256R1())).decode().rpartition("p=")[2],
+    ],
+)
+def test_a_key_that_is_none_is_told_with_its_name_when_the_file_is_read(text):
+    with pytest.raises(ValueError, match=r"^signature_keys: what stands at one.* give p= of its DNS record, or PEM"):
+        CopernicaSettings(api_token=Secret("t"), database_id=31, signature_keys={"one._domainkey.copernica.com": text})
+
+
 # Replays.
 
 
@@ -426,7 +470,7 @@ async def test_a_server_that_cannot_say_is_no_no(verifier, dns_server, rcode):
 
 
 async def test_silence_is_told_at_once_to_all_who_wait_and_asked_again_soon(dns_server, clock):
-    verifier = Verifier(SETTINGS, Keys(clock, nameserver=dns_server.nameserver, timeout_s=0.1))
+    verifier = Verifier(SETTINGS, Keys(clock, dns_server=dns_server.address, timeout_s=0.1))
     dns_server.silent = True
     tries = (verifier.why_not(signed(x_nonce=str(number)), account_id="771") for number in range(10))
     found = await asyncio.gather(*tries, return_exceptions=True)
@@ -438,7 +482,7 @@ async def test_silence_is_told_at_once_to_all_who_wait_and_asked_again_soon(dns_
 
 
 async def test_who_asks_may_give_up_and_the_next_one_asks(dns_server, clock):
-    keys = Keys(clock, nameserver=dns_server.nameserver, timeout_s=5.0)
+    keys = Keys(clock, dns_server=dns_server.address, timeout_s=5.0)
     dns_server.silent = True
     first, second = asyncio.create_task(keys.read(NAME)), asyncio.create_task(keys.read(NAME))
     await dns_server.heard.wait()
@@ -458,26 +502,26 @@ async def test_any_number_of_names_takes_bounded_room(keys, dns_server):
 
 async def test_a_resolver_may_be_handed_in(dns_server, clock):
     resolver = Resolver(configure=False)
-    resolver.nameservers, resolver.port = ["127.0.0.1"], int(dns_server.nameserver.rpartition(":")[2])
+    resolver.nameservers, resolver.port = ["127.0.0.1"], int(dns_server.address.rpartition(":")[2])
     assert (await Keys(clock, resolver=resolver).read(NAME)).keys
 
 
 @pytest.mark.parametrize(
-    ("nameserver", "address", "port"),
+    ("dns_server", "address", "port"),
     [
         ("192.0.2.53", "192.0.2.53", 53),
         ("192.0.2.53:5300", "192.0.2.53", 5300),
         ("[2001:db8::53]:5300", "2001:db8::53", 5300),
     ],
 )
-def test_a_nameserver_is_an_address_with_or_without_a_port(nameserver, address, port):
-    resolver = _resolver_at(nameserver)
+def test_a_dns_server_is_an_address_with_or_without_a_port(dns_server, address, port):
+    resolver = _resolver_at(dns_server)
     assert (resolver.nameservers, resolver.port) == ([address], port)
 
 
-async def test_a_nameserver_that_is_none_is_told_by_its_setting(clock):
-    with pytest.raises(TemporaryError, match="set nameserver to address:port"):
-        await Keys(clock, nameserver="no such place:53").read(NAME)
+async def test_a_dns_server_that_is_none_is_told_by_its_setting(clock):
+    with pytest.raises(TemporaryError, match="set dns_server to address:port"):
+        await Keys(clock, dns_server="no such place:53").read(NAME)
 
 
 @pytest.mark.parametrize(

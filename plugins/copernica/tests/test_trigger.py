@@ -86,7 +86,7 @@ class TestMailings:
         assert await hub.connector.was_sent(hub.a_trigger(target=MAILING), hub.ctx)
 
     async def test_an_account_with_the_old_paths_is_understood(self, hub, twin):
-        twin.mail_paths = "old"
+        twin.mail_path_style = "ms"
         await hub.trigger(target=MAILING)
         assert len(twin.mails) == 1
 

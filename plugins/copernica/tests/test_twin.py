@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from esplanade.testing import Fault, Furnishing
-from esplanade_copernica.settings import ConsentValues, CopernicaConsent, CopernicaTrigger
+from esplanade_copernica.settings import CopernicaConsent, CopernicaTrigger
 from esplanade_copernica.twin import CopernicaTwin
 from esplanade_copernica.twin_fields import RefusedError
 
@@ -67,10 +67,11 @@ async def token(client):
 def call(client, token):
     """Make a call with a token; ``fields`` are filters, the last argument a JSON body."""
 
-    async def made(method, path, body=None, *, fields=None, headers=None, data=None, **query):
+    async def made(method, path, body=None, *, fields=None, headers=None, data=None, allow_redirects=True, **query):
         params = [*query.items(), *(("fields[]", each) for each in fields or [])]
         bearer = {"Authorization": f"Bearer {token}"} if headers is None else headers
-        async with client.request(method, path, params=params, json=body, data=data, headers=bearer) as answer:
+        more = {"headers": bearer, "allow_redirects": allow_redirects}
+        async with client.request(method, path, params=params, json=body, data=data, **more) as answer:
             said = await (answer.json() if answer.content_type == "application/json" else answer.text())
             return Answer(answer.status, said, answer.headers)
 
@@ -405,21 +406,27 @@ async def test_filters(call, twin, clock, fields, found):
         await clock.advance(60)
     data = (await call("GET", f"{DB}/profiles", fields=fields)).said["data"]
     assert "".join(each["fields"]["Email"][0] for each in data) == found
-    ids = (await call("GET", f"{DB}/profileids", fields=fields)).said
-    assert ids == [each["ID"] for each in data]
 
 
 async def test_a_secret_finds_its_profile(call, twin):
     twin.sign_up("a@example.net")
     number = twin.sign_up("b@example.net")
-    found = await call("GET", f"{DB}/profileids", fields=[f"code=={twin.account.profile(number).secret}"])
-    assert found.said == [str(number)]
+    found = await call("GET", f"{DB}/profiles", fields=[f"code=={twin.account.profile(number).secret}"])
+    assert [each["ID"] for each in found.said["data"]] == [str(number)]
+
+
+async def test_ids_come_in_pages_without_an_envelope_and_those_of_profiles_know_no_filter(call, twin, collection):
+    numbers = [str(twin.sign_up(f"{name}@example.net")) for name in "abc"]
+    assert (await call("GET", f"{DB}/profileids", fields=["Email==b@example.net"])).said == numbers
+    assert (await call("GET", f"{DB}/profileids", start=1, limit=1)).said == numbers[1:2]
+    below = [str(twin.add_subprofile(int(numbers[0]), "SQ_triggers", {"key": key})) for key in "xy"]
+    assert (await call("GET", f"/v4/collection/{collection}/subprofileids", fields=["key==y"])).said == below[1:]
 
 
 async def test_a_field_called_modified_stands_before_the_time(call, twin):
     twin.account.add_field(twin.account.database(31), "modified")
     twin.sign_up("a@example.net")
-    assert (await call("GET", f"{DB}/profileids", fields=["modified>=2000-01-01 00:00:00"])).said == []
+    assert (await call("GET", f"{DB}/profiles", fields=["modified>=2000-01-01 00:00:00"])).said["data"] == []
 
 
 async def test_pages(call, twin):
@@ -510,10 +517,10 @@ async def test_unsubscribing_does_what_the_database_says(call, twin):
 
 
 @pytest.mark.parametrize(
-    ("style", "templates", "documents"), [("new", "draganddrop", "html"), ("old", "ms", "publisher")]
+    ("style", "templates", "documents"), [("draganddrop", "draganddrop", "html"), ("ms", "ms", "publisher")]
 )
 async def test_mailing_calls_have_one_set_of_names(call, twin, style, templates, documents):
-    twin.mail_paths = style
+    twin.mail_path_style = style
     twin.furnish(
         Furnishing(
             triggers={
@@ -530,7 +537,7 @@ async def test_mailing_calls_have_one_set_of_names(call, twin, style, templates,
     ]
     assert (await call("GET", f"/v4/{templates}/templates", archived="false")).said["count"] == 1
     assert (await call("GET", f"/v4/{documents}/documents")).said["data"][0]["name"] == "ship"
-    other_templates, other_documents = ("ms", "publisher") if style == "new" else ("draganddrop", "html")
+    other_templates, other_documents = ("ms", "publisher") if style == "draganddrop" else ("draganddrop", "html")
     for method, path in (
         ("GET", f"{other_templates}/templates"),
         ("POST", f"{other_templates}/emailing"),
@@ -562,6 +569,7 @@ async def test_a_template_is_mailed_to_whom_it_is_aimed_at(call, twin, collectio
         "template": 7,
         "targettype": "profile",
         "target": number,
+        "destination": 70_001,
         "profile": number,
         "email": "noor@example.net",
         "settings": {},
@@ -581,6 +589,51 @@ async def test_a_template_is_mailed_to_whom_it_is_aimed_at(call, twin, collectio
     assert [each["target"] for each in twin.mails[3:]] == [below]
     twin.remove_profile(number)
     assert (await call("POST", "/v4/html/emailing", aimed)).words == "No entity with supplied ID"
+
+
+async def test_who_left_by_a_mail_s_link_is_in_the_statistics(call, twin, clock):
+    twin.furnish(Furnishing(triggers={"cart": CopernicaTrigger(route="mailing", template=7)}))
+    number, other = twin.sign_up("noor@example.net"), twin.sign_up("other@example.net")
+    sent = {"target": number, "targettype": "profile", "template": 7}
+    mailing = (await call("POST", "/v4/draganddrop/emailing", sent)).made
+    twin.unsubscribe(number)
+    await clock.advance(60)
+    twin.unsubscribe(number)
+    twin.unsubscribe(other, mailing=42, caller="publisher")
+    await call("PUT", f"/v4/profile/{number}/unsubscribe")
+    row = {"ID": "1", "mailing": mailing, "timestamp": "2026-01-15 11:00:00", "destination": "70001", "source": "link"}
+    page = (await call("GET", "/v4/ms/unsubscribes")).said
+    assert page["data"] == [row, {**row, "ID": "2", "timestamp": "2026-01-15 11:01:00"}]
+    assert (await call("GET", "/v4/ms/unsubscribes", unique="true")).said["data"] == [row]
+    early, late = {"endtime": "2026-01-15 11:00:30"}, {"begintime": "2026-01-15 11:00:30"}
+    found = [(await call("GET", "/v4/ms/unsubscribes", **when)).said["data"][0]["ID"] for when in (early, late)]
+    assert found == ["1", "2"]
+    (left,) = (await call("GET", "/v4/publisher/unsubscribes", fields=["timestamp>2026-01-01"])).said["data"]
+    assert (left["profile"], left["emailing"], left["success"]) == (str(other), "42", True)
+    assert (await call("GET", "/v4/publisher/unsubscribes", fields=["timestamp>2026-02-01"])).said["data"] == []
+
+
+@pytest.mark.parametrize(
+    ("version", "changed", "made_by_put", "deleted"), [("v2", 200, 303, 200), ("v3", 204, 201, 204)]
+)
+async def test_older_versions_take_the_token_in_the_query_and_answer_otherwise(
+    call, twin, version, changed, made_by_put, deleted
+):
+    path = f"/{version}/database/31/profiles"
+    for token in ({}, {"access_token": "no"}):
+        refused = await call("GET", f"/{version}/identity", **token)
+        assert refused.words == "Invalid access token"
+    made = await call("POST", path, {"fields": {"Email": "a@example.net"}}, headers={}, **TOKEN)
+    assert made.headers["X-location"] == f"{twin.origin}/{version}/profile/{made.made}"
+    put = {"headers": {}, "fields": [NOOR], "create": 1, "allow_redirects": False, **TOKEN}
+    first = await call("PUT", path, {"fields": {"Email": "noor@example.net"}}, **put)
+    assert (first.status, first.headers["X-Created"]) == (made_by_put, str(twin.find("noor@example.net").id))
+    assert first.headers.get("Location") == (first.headers["X-location"] if version == "v2" else None)
+    again = await call("PUT", path, {"fields": {"City": "Breda"}}, **put)
+    assert (again.status, again.said) == (changed, "")
+    gone = await call("DELETE", f"/{version}/profile/{made.made}", headers={}, **TOKEN)
+    assert (gone.status, gone.headers["X-deleted"]) == (deleted, f"profile {made.made}")
+    assert (await call("GET", f"/{version}/nothing", headers={}, **TOKEN)).words == "Invalid method"
 
 
 # Webhooks and callbacks: what is registered.
@@ -675,6 +728,26 @@ async def test_webhooks_are_for_a_database_or_a_collection_and_for_their_callers
     assert (await hub.form())["fields[City]"] == "Delft"
     await twin.settled()
     assert hub.came.empty()
+
+
+async def test_mail_events_tell_of_one_message(call, twin, hub):
+    twin.furnish(Furnishing(triggers={"cart": CopernicaTrigger(route="mailing", template=7)}))
+    for trigger in ("click", "bounce"):
+        await call("POST", "/v4/webhooks", {**HOOK, "trigger": trigger, "database": 31})
+    number = twin.sign_up("noor@example.net")
+    sent = {"target": number, "targettype": "profile", "template": 7}
+    mailing = (await call("POST", "/v4/draganddrop/emailing", sent)).made
+    twin.mail_event("open", number)
+    twin.mail_event("click", number, original="https://shop.example.net/p/77", tags=["sale", "shoes"])
+    said = await hub.form()
+    assert (said["type"], said["id"], said["mailing"], said["profile"]) == ("click", "70001", mailing, str(number))
+    assert (said["recipient"], said["original"]) == ("noor@example.net", "https://shop.example.net/p/77")
+    assert (said["tags[]"], said["ip"]) == ("shoes", "192.0.2.7")
+    twin.mail_event("bounce", number)
+    assert {"envelope", "mime"} <= set(await hub.form())
+    twin.remove_profile(number)
+    with pytest.raises(RefusedError):
+        twin.mail_event("click", number)
 
 
 async def test_callbacks_have_three_shapes(twin, hub):
@@ -816,11 +889,12 @@ async def test_the_dns_server_knows_the_keys_and_nothing_else(twin):
 
 
 async def test_it_is_furnished_with_what_a_configuration_points_at(twin):
-    values = ConsentValues(subscribed="aan", unsubscribed="uit", pending="wacht")
     furnishing = Furnishing(
-        fields=["Email", "Shoe size"],
+        fields=["Email", "Shoe size", "SQ_profile.City"],
         consents={
-            "newsletter": CopernicaConsent(field="Newsletter", values=values, confirmation=5),
+            "newsletter": CopernicaConsent(
+                field="Newsletter", granted="aan", denied="uit", pending="wacht", confirmation=5
+            ),
             "service": CopernicaConsent(field="Service"),
         },
         triggers={
@@ -841,12 +915,12 @@ async def test_it_is_furnished_with_what_a_configuration_points_at(twin):
 async def test_settings_are_pointed_at_it(twin):
     wired = twin.rewired(twin.settings)
     assert (wired.base_url, wired.auth_url) == (twin.origin, f"{twin.origin}/authenticate")
-    assert wired.nameserver == twin.dns.address
+    assert wired.dns_server == twin.dns.address
     assert twin.credentials() == {
         "api_token": "demo-api-token",
-        "database": 31,
+        "database_id": 31,
         "auth_url": wired.auth_url,
-        "nameserver": wired.nameserver,
+        "dns_server": wired.dns_server,
     }
 
 
@@ -871,9 +945,12 @@ async def test_the_snapshot_tells_all(twin, call, client, collection):
 async def test_doors(twin, client):
     twin.account.database(31).unsubscribing.behavior = "remove"
     noor = {"email": "noor@example.net", "fields": {"City": "Breda"}}
+    seen = {"email": "noor@example.net", "type": "open", "mailing": 7}
     for door, status in (("sign-up", 200), ("edit", 204), ("unsubscribe", 204), ("unsubscribe", 404), ("edit", 404)):
         async with client.post(f"/__twin__/{door}", json=noor) as answer:
             assert answer.status == status
+        async with client.post("/__twin__/mail-event", json=seen) as answer:
+            assert answer.status == (204 if door in {"sign-up", "edit"} and status != 404 else 404)
     assert twin.snapshot()["profiles"] == {}
 
 

@@ -43,6 +43,7 @@ from .model import (
     TriggerTarget,
     Value,
     ValueType,
+    Webhooks,
 )
 from .values import Duration, Origin, Secret
 
@@ -100,6 +101,7 @@ __all__ = [
     "UnreadableAnswer",
     "Value",
     "ValueType",
+    "Webhooks",
     "__version__",
     "hookimpl",
 ]

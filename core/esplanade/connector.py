@@ -22,6 +22,7 @@ from .model import (
     TriggerEvent,
     TriggerTarget,
     ValueType,
+    Webhooks,
 )
 
 if TYPE_CHECKING:
@@ -130,6 +131,8 @@ class Connector(Generic[S]):
     """What the vendor can do when a person has another address."""
     can_fetch: bool = True
     """Whether ``fetch`` has an answer with these settings. An instance may have its own."""
+    registers_webhooks: bool = True
+    """Whether ``register_webhooks`` can do its work with these settings. An instance may have its own."""
     trigger_repeat: ClassVar[TriggerRepeat] = "never"
     """What is done after a trigger whose outcome is unknown."""
     batch_items: ClassVar[int] = 100
@@ -175,8 +178,21 @@ class Connector(Generic[S]):
         """
         raise NotImplementedError
 
+    async def register_webhooks(self, url: str, ctx: Context) -> Webhooks:
+        """Make the vendor call ``url``, which is secret, for all that ``on_inbound_webhook`` reads.
 
-METHODS = ("verify", "check", "discover", "pull", "fetch", "was_sent")
+        What the hub made before is found and, where it differs, mended; what is missing is made; what is no longer wanted is
+        removed. A webhook of somebody else is never touched. Asked again, it finds nothing to do. Whoever has this has
+        ``remove_webhooks`` too.
+        """
+        raise NotImplementedError
+
+    async def remove_webhooks(self, ctx: Context) -> Webhooks:
+        """Remove what ``register_webhooks`` made, and nothing else."""
+        raise NotImplementedError
+
+
+METHODS = ("verify", "check", "discover", "pull", "fetch", "was_sent", "register_webhooks", "remove_webhooks")
 
 
 def methods_of(plugin: type[Connector[Any]]) -> list[str]:
@@ -191,6 +207,7 @@ class Traits(Struct, frozen=True, kw_only=True):
     alters: dict[ValueType, Alters] = field(default_factory=dict)
     address_change: AddressChange = "rename"
     can_fetch: bool = False
+    registers_webhooks: bool = False
     trigger_repeat: TriggerRepeat = "never"
     batch_items: Annotated[int, Meta(ge=1)] = 1
     batch_bytes: Annotated[int, Meta(ge=1)] = 1
@@ -201,12 +218,15 @@ def traits_of(plugin: Connector[Any]) -> Traits:
     methods = methods_of(type(plugin))
     if plugin.trigger_repeat == "check" and "was_sent" not in methods:
         raise TypeError("trigger_repeat is 'check', so was_sent must be there to say whether a trigger was sent")
+    if ("register_webhooks" in methods) != ("remove_webhooks" in methods):
+        raise TypeError("register_webhooks and remove_webhooks go together: what is made must be possible to remove")
     return convert(
         {
             "read_only": frozenset(plugin.read_only_fields),
             "alters": dict(plugin.alters),
             "address_change": plugin.address_change,
             "can_fetch": bool(plugin.can_fetch) and "fetch" in methods,
+            "registers_webhooks": bool(plugin.registers_webhooks) and "register_webhooks" in methods,
             "trigger_repeat": plugin.trigger_repeat,
             "batch_items": plugin.batch_items,
             "batch_bytes": plugin.batch_bytes,

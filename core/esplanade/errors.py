@@ -5,6 +5,7 @@ EsplanadeError
 ├── StoreError             the store could not do what was asked
 │   ├── StoreLocked        another process holds it; names the holder
 │   └── StorageFull        the disk is full; nothing was accepted
+├── NoPublicUrl            nobody has said where vendors reach this hub
 ├── EventError             an event from outside is not valid; carries the JSON path
 ├── PluginError            a plugin broke a rule of the framework, or raised what it should not
 │   ├── MissingMethodError  it was asked for an optional method that it does not have
@@ -58,6 +59,10 @@ class StoreLocked(StoreError):
 
 class StorageFull(StoreError):
     """The disk has no room for the journal. Nothing of the request was accepted."""
+
+
+class NoPublicUrl(EsplanadeError):
+    """A vendor cannot be told where to call this hub, because ``hub.public_url`` does not say it."""
 
 
 class EventError(EsplanadeError):

@@ -6,10 +6,10 @@ Everything here is a frozen value. Times are aware UTC datetimes; ``person`` is 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Annotated, Generic, Literal, TypeAlias, TypeVar
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from .values import Duration
 
@@ -45,7 +45,7 @@ class AudienceTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class TriggerTarget(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a trigger starts at a vendor. Plugins add their own keys."""
 
-    requires: str | None = None
+    requires: Annotated[str, Meta(examples=["newsletter"])] | None = None
     """The purpose that a person must have granted; without the grant the trigger is not sent."""
     expires: Duration | None = None
     """How long after it happened a trigger still makes sense, such as ``6h``."""
@@ -311,6 +311,20 @@ class Discovery(Struct, frozen=True, kw_only=True):
     groups: list[Choice] = field(default_factory=list)
     purposes: list[Choice] = field(default_factory=list)
     mailings: list[Choice] = field(default_factory=list)
+
+
+class Webhooks(Struct, frozen=True, kw_only=True):
+    """What became of the webhooks that the hub has at a vendor: of each the vendor's words, such as ``update of database 31``.
+
+    Never a URL: the hub's is secret.
+    """
+
+    kept: list[str] = field(default_factory=list)
+    """They were there, as they should be."""
+    made: list[str] = field(default_factory=list)
+    mended: list[str] = field(default_factory=list)
+    """They were there, and differed."""
+    removed: list[str] = field(default_factory=list)
 
 
 class CheckResult(Struct, frozen=True, kw_only=True):

@@ -119,7 +119,7 @@ REASONS: Mapping[Reason, Meaning] = MappingProxyType(
             remedy="please report it with the log; `esplanade replay --reason not-planned` tries again",
         ),
         "outcome-unknown": Meaning(
-            means="nobody knows whether the vendor acted on the trigger, so it is not sent a second time",
+            means="nobody knows whether the vendor sent the trigger's mail, or the one that asks to confirm; it is not sent twice",
             remedy="look at the vendor whether it went out; if not, `esplanade replay --id ID --force`",
         ),
         "paused": Meaning(

@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 from msgspec import Struct
 
-from esplanade.model import Kind
+from esplanade.model import Kind, Webhooks
 
 from .operator import OperationError, Pulled, Taken, Wanted
 
@@ -23,7 +23,7 @@ PATIENCE_S = 600.0
 """How long sending waits for a hub that is behind before it gives up."""
 _WAIT_S = 30.0
 NOT_SUPPORTED = "not-supported"
-"""The type of the problem that says, in words for a human, that a connector's plugin cannot do what was asked."""
+"""The type of the problem that says, in words for a human, why a connector cannot do what was asked."""
 _PATHS: dict[Kind, str] = {"profile": "/v1/profiles", "consent": "/v1/consents", "trigger": "/v1/triggers"}
 _NDJSON = "application/x-ndjson"
 
@@ -73,6 +73,10 @@ class RunningHub:
     async def pull(self, connector: str, said: Callable[[str], None]) -> Pulled:
         return msgspec.convert(await self._connector(connector, "pull") or {}, Pulled)
 
+    async def webhooks(self, connector: str, *, remove: bool) -> Webhooks:
+        method = "DELETE" if remove else "POST"
+        return msgspec.convert(await self._connector(connector, "webhooks", method), Webhooks)
+
     async def replay(self, wanted: Wanted, *, force: bool) -> int:
         body = msgspec.to_builtins(wanted) | ({"force": True} if force else {})
         answer = await self._admin("POST", "/v1/deliveries/replay", data=msgspec.json.encode(body))
@@ -110,8 +114,8 @@ class RunningHub:
             waited += max(delay, 1.0)
             await asyncio.sleep(delay)
 
-    async def _connector(self, connector: str, verb: str) -> Any:
-        return self._good(await self._admin("POST", f"/v1/connectors/{quote(connector)}/{verb}"))
+    async def _connector(self, connector: str, verb: str, method: str = "POST") -> Any:
+        return self._good(await self._admin(method, f"/v1/connectors/{quote(connector)}/{verb}"))
 
     async def _admin(
         self, method: str, path: str, *, data: bytes | None = None, form: str = "application/json"

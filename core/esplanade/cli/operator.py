@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from msgspec import Struct, field
 
 from esplanade.errors import EsplanadeError
-from esplanade.model import Kind
+from esplanade.model import Kind, Webhooks
 
 if TYPE_CHECKING:
     from esplanade.records import DeliveryFilter
@@ -90,6 +90,10 @@ class Operator(Protocol):
     async def resume(self, connector: str) -> None: ...
     async def pull(self, connector: str, said: Callable[[str], None]) -> Pulled:
         """Read everything the vendor holds; ``said`` hears how far it has come, where that can be told."""
+        ...
+
+    async def webhooks(self, connector: str, *, remove: bool) -> Webhooks:
+        """Register a connector's webhooks at its vendor, or remove them."""
         ...
 
     async def replay(self, wanted: Wanted, *, force: bool) -> int: ...

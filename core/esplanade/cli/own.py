@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -11,7 +11,7 @@ import msgspec
 from esplanade.connector import methods_of
 from esplanade.errors import DeliveryError, PluginLoadError
 from esplanade.ingest.accept import IMPORT, Admission
-from esplanade.model import KINDS, Kind
+from esplanade.model import KINDS, Kind, Webhooks
 
 from .facts import facts
 from .operator import OperationError, Pulled, Refusal, Taken, Wanted
@@ -58,18 +58,16 @@ class OwnHub:
         await self._hub.resume(connector)
 
     async def pull(self, connector: str, said: Callable[[str], None]) -> Pulled:
-        config = self._hub.config.connectors[connector]
-        plugin = self._hub.loaded.plugins[config.plugin]
-        if config.twin and not isinstance(plugin, PluginLoadError) and "pull" in methods_of(plugin):
-            # A twin of our own would be empty, and all whom the hub knows there would count as gone.
-            raise OperationError(
-                f"connector {connector} has a twin for its vendor, which lives in the hub; start `esplanade run`"
-            )
-        try:
+        # A twin of our own would be empty, and all whom the hub knows there would count as gone.
+        self._require_vendor(connector, "pull")
+        with _told_of(connector):
             found = await self._hub.pull(connector, lambda done: said(f"{done.pages} pages, {done.read} people"))
-        except DeliveryError as problem:
-            raise OperationError(f"connector {connector}: {type(problem).__name__}: {problem}") from None
         return Pulled(pages=found.pages, read=found.read, changed=found.changed, held=found.held)
+
+    async def webhooks(self, connector: str, *, remove: bool) -> Webhooks:
+        self._require_vendor(connector, "register_webhooks")
+        with _told_of(connector):
+            return await self._hub.webhooks(connector, remove=remove)
 
     async def connectors(self) -> dict[str, Any]:
         """The state of each connector, in the shape of ``GET /v1/connectors``."""
@@ -86,8 +84,26 @@ class OwnHub:
         await self._hub.settled()  # what was accepted is folded first, and is not left for the next start
         return cast("dict[str, Any] | None", msgspec.to_builtins(await self._hub.erase(email)))
 
+    def _require_vendor(self, connector: str, method: str) -> None:
+        """Refuse to ask a twin, when the plugin has the method at all."""
+        config = self._hub.config.connectors[connector]
+        plugin = self._hub.loaded.plugins[config.plugin]
+        if config.twin and not isinstance(plugin, PluginLoadError) and method in methods_of(plugin):
+            raise OperationError(
+                f"connector {connector} has a twin for its vendor, which lives in the hub; start `esplanade run`"
+            )
+
     async def _commit(self, admission: Admission) -> Taken:
         if admission.entries:
             await self._hub.intake.accept(admission.entries)
         rejected = [msgspec.convert(each, Refusal, from_attributes=True) for each in admission.rejected]
         return Taken(accepted=len(admission.entries), ids=admission.ids, rejected=rejected)
+
+
+@contextmanager
+def _told_of(connector: str) -> Iterator[None]:
+    """Say what a vendor answered as what it is: a failure of the operation."""
+    try:
+        yield
+    except DeliveryError as problem:
+        raise OperationError(f"connector {connector}: {type(problem).__name__}: {problem}") from None

@@ -16,6 +16,7 @@ from msgspec import NODEFAULT, Meta, Struct
 from esplanade.values import Duration, Percent, Rate, Secret
 
 LISTS = (list, tuple, set, frozenset)
+_ACRONYMS = frozenset({"api", "dns", "id", "uri", "url", "uuid"})
 Kind = Any
 """A type as a field is annotated with it."""
 
@@ -76,6 +77,20 @@ def _docstrings(struct: type) -> dict[str, str]:
                 case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                     found[name] = " ".join(text.split())
     return found
+
+
+def label(name: str) -> str:
+    """What a form calls a key: ``Client ID`` of ``client_id``."""
+    words = [word.upper() if word in _ACRONYMS else word for word in name.split("_")]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
+
+
+def examples(key: Key) -> list[Any]:
+    """Values that the file may have, as ``Annotated[…, Meta(examples=[…])]`` declares them; of a secret, a reference to it."""
+    if is_secret(key.kind):
+        return [f"${{{key.name.upper()}}}"]
+    kinds = [key.kind, *members(key.kind)]
+    return list({repr(each): each for kind in kinds for meta in unwrap(kind)[1] for each in meta.examples or []}.values())
 
 
 def origin_of(kind: Kind) -> Any:

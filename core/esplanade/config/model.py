@@ -176,6 +176,8 @@ class ConnectorConfig(Struct, frozen=True, kw_only=True):
     """The source that is this same system: its events are this connector's reports."""
     hook_key: Secret = Secret("")
     """The secret part of the webhook URL. Empty: derived from hub.secret."""
+    webhooks: Literal["auto", "manual"] = "auto"
+    """Whether the hub registers its webhooks at the vendor by itself, where plugin and hub.public_url allow it."""
     pace: Pace = field(default_factory=Pace)
     """How fast the vendor may be called."""
     retry: Retry = field(default_factory=Retry)

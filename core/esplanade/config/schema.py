@@ -15,10 +15,12 @@ from .kinds import (
     LISTS,
     Key,
     Kind,
+    examples,
     is_parsed,
     is_secret,
     is_struct,
     keys_of,
+    label,
     literal,
     members,
     origin_of,
@@ -114,10 +116,12 @@ class _Writer:
         return part
 
     def key(self, key: Key, *, vendor: bool = False) -> Schema:
-        """One property, with its help and its default."""
-        schema = dict(self.kind(key.kind, vendor=vendor or key.vendor))
+        """One property, with its label, its help, its default and examples where its type does not give them."""
+        schema = {"title": label(key.name), **self.kind(key.kind, vendor=vendor or key.vendor)}
         if key.help:
             schema["description"] = key.help.replace("``", "`")
+        if shown := examples(key):
+            schema["examples"] = shown
         if not key.required and key.default is not None and not is_secret(key.kind):
             default = plain(key.default)
             if default is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +33,14 @@ class Quality(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     types: dict[str, ValueType] = field(default_factory=dict)
     """The types of hub fields of the sample that are not text."""
     required: list[str] = field(default_factory=list)
-    """The settings that the first released version required; later ones may require no other."""
+    """The settings that the first released version required, and keys of targets such as ``consents.group``; later versions
+    may require no other. What is required only because another setting is left out belongs here too."""
     older: list[dict[str, Any]] = field(default_factory=list)
     """Samples of earlier versions, as ``sample``."""
     skips: dict[str, str] = field(default_factory=dict)
     """Ids of checks that do not apply, with the reason."""
+    declared: dict[str, str] = field(default_factory=dict)
+    """What is on purpose otherwise than a check expects: ``RULE what``, such as ``CN3 dns.resolver``, with the reason."""
 
 
 def load_quality(plugin: type[Connector[Any]]) -> Quality:
@@ -51,14 +55,18 @@ def load_quality(plugin: type[Connector[Any]]) -> Quality:
             raise PluginLoadError(f"{path}: skips: there is no check {id_!r}")
         if len(reason.split()) < 3:
             raise PluginLoadError(f"{path}: skips.{id_}: say why it does not apply")
+    for what, reason in found.declared.items():
+        id_, _, about = what.partition(" ")
+        if id_ not in RULES or not about.strip():
+            raise PluginLoadError(f"{path}: declared: {what!r} is not the id of a rule and what it is about")
+        if len(reason.split()) < 3:
+            raise PluginLoadError(f"{path}: declared.{what}: say why it is so")
     return found
 
 
 def _find(plugin: type[Connector[Any]]) -> Path:
     package = plugin.__module__.partition(".")[0]
-    spec = importlib.util.find_spec(package)
-    folders = [Path(each) for each in (spec.submodule_search_locations or [])] if spec is not None else []
-    for folder in folders:
+    for folder in folders_of(plugin):
         for path in (folder / NAME, folder.parent / NAME):
             if path.is_file():
                 return path
@@ -66,3 +74,21 @@ def _find(plugin: type[Connector[Any]]) -> Path:
         f"plugin {plugin.__module__}:{plugin.__qualname__} has no {NAME}; write one into {package}/ or beside it, "
         "with owner, contact, sample and skips"
     )
+
+
+def folders_of(plugin: type[Connector[Any]]) -> list[Path]:
+    """Where the package of a plugin lies; of a plugin that is one file, the folder that it lies in."""
+    package = plugin.__module__.partition(".")[0]
+    module = sys.modules.get(package)
+    if module is not None and not hasattr(module, "__path__"):
+        return [Path(module.__file__).parent] if module.__file__ else []
+    spec = importlib.util.find_spec(package)
+    return [Path(each) for each in (spec.submodule_search_locations or [])] if spec is not None else []
+
+
+def modules_of(plugin: type[Connector[Any]]) -> list[Path]:
+    """The files of a plugin's modules, in a stable order."""
+    module = sys.modules[plugin.__module__.partition(".")[0]]
+    if not hasattr(module, "__path__"):
+        return [Path(module.__file__)] if module.__file__ else []
+    return [path for folder in folders_of(plugin) for path in sorted(folder.rglob("*.py"))]

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import msgspec
+from yarl import URL
 
-from esplanade.model import Kind
+from esplanade.model import Kind, Value
 from esplanade.records import Delivery, DeliveryFilter, Person, Remote
 from esplanade.runtime.connection import furnishing_of
-from esplanade.testing.side import Contact, VendorSide
+from esplanade.testing.faults import Action, Fault
+from esplanade.testing.side import Call, Contact, VendorSide
 
 from .check import CheckFailed
+from .values import ORDINARY
 
 if TYPE_CHECKING:
     from esplanade.runtime import Hub
@@ -42,6 +49,7 @@ class Rig:
         self.side: VendorSide[Any] = twin.side(furnishing_of(self.config))
         auth = hub.connections[NAME].plugin.endpoint().auth
         self._token_path = urlsplit(getattr(auth, "token_url", "")).path
+        self._line: aiohttp.ClientSession | None = None
 
     # What is said to the hub, as the shop says it.
 
@@ -68,6 +76,12 @@ class Rig:
             await self.consent(email, "granted", purpose)
         await self.profile(email, **more)
 
+    def ordinary(self, which: int = 0) -> dict[str, Value]:
+        """A value for every field of the sample that can be written; ``which``: the first or the second one."""
+        read_only, types = self.hub.connections[NAME].traits.read_only, self.trial.quality.types
+        mapped = [name for name, vendor in self.trial.fields.items() if vendor not in read_only]
+        return {name: ORDINARY[types.get(name, "text")][which] for name in mapped}
+
     async def consent(self, email: str, state: str, purpose: str | None = None, **more: Any) -> None:
         """A consent as the shop tells it, and everything that follows from it. A grant carries evidence unless told otherwise."""
         if state == "granted":
@@ -89,19 +103,31 @@ class Rig:
         try:
             async with asyncio.timeout(REST_S):
                 while True:
-                    before = self.twin.request_count
-                    await self.hub.settled()
-                    await self.twin.settled()
-                    await self.hub.settled()
-                    if self.twin.request_count == before:
+                    twins = self._twins()
+                    before = [each.request_count for each in twins]
+                    await self.hub.still()
+                    for each in twins:
+                        await each.settled()
+                    await self.hub.still()
+                    if [each.request_count for each in twins] == before:
                         return
         except TimeoutError:
             raise CheckFailed(f"hub and vendor did not come to rest within {REST_S:g} s") from None
+
+    def _twins(self) -> list[Twin[Any]]:
+        """This one, and those of connectors beside it."""
+        others = [each.twin for each in self.hub.connections.values() if each.twin is not None]
+        return [self.twin, *(each for each in others if each is not self.twin)]
 
     async def advance(self, seconds: float) -> None:
         """Let time pass, and what is due by then be done."""
         await self.clock.advance(seconds)
         await self.at_rest()
+
+    async def later(self, seconds: float) -> None:
+        """Go on after so long at once: what was due meanwhile is done then. Of hours and days it is far faster than ``advance``."""
+        self.clock.set(self.clock.time() + seconds)
+        await self.advance(1.0)
 
     async def until(self, holds: Any, *, within_s: float, step_s: float = 60.0) -> bool:
         """Let time pass step by step until ``holds()``, a plain or coroutine function, is true; False when it never is."""
@@ -120,6 +146,69 @@ class Rig:
         result = await self.hub.pull(NAME)
         await self.at_rest()
         return result
+
+    async def hear(self) -> None:
+        """Take in whatever the vendor has to tell: what it calls about by itself, and what a pull finds."""
+        await self.advance(1.0)  # so that what is read now was surely read after the last acknowledgement
+        if "pull" in self.trial.methods:
+            await self.pull()
+
+    # What the vendor says to the hub.
+
+    async def post(self, call: Call, *, url: str | None = None) -> int:
+        """One call to the hub's URL, or to another, as the vendor makes it; returns the status of the answer."""
+        if self._line is None:
+            many = aiohttp.TCPConnector(limit=0)
+            self._line = aiohttp.ClientSession(connector=many, timeout=aiohttp.ClientTimeout(30))
+        where = f"{url or self.twin.hook_url}{'?' if call.query else ''}{call.query}"
+        async with self._line.request(
+            call.method, URL(where, encoded=True), headers=call.headers, data=call.body or None
+        ) as answer:
+            await answer.read()
+            return answer.status
+
+    @contextmanager
+    def overhear(self) -> Iterator[list[Call]]:
+        """Keep the vendor's calls back, and fill a list with them, until the end of this."""
+        calls: list[Call] = []
+        self.twin.outbox = []
+        try:
+            yield calls
+        finally:
+            calls += [Call(method=each.method, headers=each.headers, body=each.body) for each in self.twin.outbox]
+            self.twin.outbox = None
+
+    async def webhooks(self) -> list[Delivery]:
+        """The vendor's calls that the hub took, in the order in which they came."""
+        return await self.deliveries(kind="webhook")
+
+    async def journalled(self) -> tuple[int, int]:
+        """How far the journal goes: it grows with whatever the hub takes, and with nothing else."""
+        return await self.hub.store.run(lambda unit: unit.journal_end())
+
+    async def close(self) -> None:
+        """Hang up."""
+        if self._line is not None:
+            await self._line.close()
+
+    def lacks(self, rule: str, what: str) -> bool:
+        """Whether the vendor's side has no such thing, which ``declared`` of the plugin's quality.yaml must explain."""
+        if self.side.offers(what):
+            return False
+        if what not in self.trial.declared(rule):
+            raise CheckFailed(
+                f"the twin's side has no {what}(); say why under declared of quality.yaml, as `{rule} {what}`"
+            )
+        return True
+
+    # What goes wrong at the vendor.
+
+    def spoil_writes(self, action: Action, **more: Any) -> Fault:
+        """Let the next request that changes something go wrong; keywords are those of a Fault."""
+        token = f"(?!{re.escape(self._token_path)}\\b)" if self._token_path else ""
+        fault = Fault(match=f"^(?!GET )\\S+ {token}", action=action, **more)
+        self.twin.faults.append(fault)
+        return fault
 
     # What the hub knows.
 
@@ -154,6 +243,11 @@ class Rig:
         notes = await self.hub.store.read(lambda reader: reader.timeline(person.id))
         return [note.reason for note in notes if note.what in {"not-sent", "failed"}]
 
+    async def shown(self, path: str) -> str:
+        """What an operator is shown at a path of the hub's API, such as ``/v1/connectors``."""
+        async with aiohttp.ClientSession() as client, client.get(f"{self.hub.url}{path}") as answer:
+            return await answer.text()
+
     # What the vendor saw and holds.
 
     def held(self, email: str) -> Contact:
@@ -176,6 +270,16 @@ class Rig:
     def is_write(self, request: Recorded) -> bool:
         """Whether a request changes something at the vendor: it is no GET, and fetches no token."""
         return request.method != "GET" and request.path != self._token_path
+
+    @property
+    def token_path(self) -> str:
+        """Where a token is fetched; empty where the vendor gives none."""
+        return self._token_path
+
+    @property
+    def own_calls(self) -> str:
+        """What a fault's ``match`` is to be so that it hits calls, and not the fetching of a token."""
+        return rf"^\S+ (?!{re.escape(self._token_path)}(\?|$))" if self._token_path else ""
 
     def snapshot(self) -> Any:
         """Everything that the vendor holds, as plain values that do not change any more."""

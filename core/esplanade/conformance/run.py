@@ -46,6 +46,8 @@ async def run(
     name: str, plugin: type[Connector[Any]], quality: Quality, *, up_to: Tier = "platinum"
 ) -> AsyncIterator[Result]:
     """Try each rule of the tiers up to one, in the order of the catalogue. ``name`` is what ``plugin:`` says of it."""
+    from . import checks  # noqa: F401 - registers them
+
     for rule in RULES.values():
         if TIERS.index(rule.tier) <= TIERS.index(up_to):
             status, detail = await _outcome(rule.id, name, plugin, quality)

@@ -8,18 +8,22 @@ import json
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
 from esplanade.connector import Connector, methods_of
+from esplanade.errors import ConfigError
+from esplanade.model import KINDS, Kind
 from esplanade.registry.judge import hooks_of
 from esplanade.runtime import Hub, Loaded, load
 from esplanade.runtime.connection import furnishing_of
 from esplanade.testing import FakeClock, Twin
 
+from . import witness
 from .quality import Quality
 from .rig import NAME, Rig
+from .witness import WITNESS
 
 TOKEN = "a-token-of-the-conformance-shop"  # noqa: S105 - of a hub that lives as long as a check
 PACE = {"rate": "5000/s", "burst": 1000, "concurrency": 4}
@@ -44,6 +48,16 @@ class Trial:
         return {key: value for key, value in found.items() if value is not None}
 
     @property
+    def kinds(self) -> list[Kind]:
+        """What the plugin takes of the hub."""
+        return [each for each in KINDS if f"on_{each}" in self.hooks or f"on_{each}_batch" in self.hooks]
+
+    def declared(self, rule: str) -> dict[str, str]:
+        """What ``quality.yaml`` declares to be otherwise than a rule expects, with the reasons."""
+        words = [(*what.partition(" "), reason) for what, reason in self.quality.declared.items()]
+        return {about.strip(): reason for id_, _, about, reason in words if id_ == rule}
+
+    @property
     def fields(self) -> dict[str, str]:
         """Hub field: vendor field."""
         return dict(self.quality.sample.get("fields", {}))
@@ -52,6 +66,11 @@ class Trial:
     def text(self) -> str:
         """A hub field that holds text."""
         return next(name for name in self.fields if self.quality.types.get(name, "text") == "text")
+
+    @property
+    def texts(self) -> list[str]:
+        """The hub fields that hold text, in the order of the sample; the vendor's own may be among them."""
+        return [name for name in self.fields if self.quality.types.get(name, "text") == "text"]
 
     @property
     def purposes(self) -> list[str]:
@@ -67,6 +86,16 @@ class Trial:
     def triggers(self) -> list[str]:
         """The triggers, in the order of the sample."""
         return list(self.quality.sample.get("triggers", {}))
+
+    @property
+    def witness(self) -> dict[str, dict[str, Any]]:
+        """A connector for ``hub(beside=…)`` that is told everything, so that its deliveries show what the hub took over."""
+        targets: dict[str, Any] = {"consents": {each: {} for each in self.purposes}, "triggers": {"*": {}}}
+        return {WITNESS: {"plugin": witness.__file__, "settings": {}, **targets}}
+
+    def target(self, kind: Literal["consents", "audiences", "triggers"], name: str) -> dict[str, Any]:
+        """What the sample says of one purpose, audience or trigger."""
+        return dict(self.quality.sample[kind][name])
 
     # Hubs.
 
@@ -93,10 +122,17 @@ class Trial:
         started = await Hub.start(loaded, clock=clock)
         try:
             twin = at or self._twin_of(started)
+            if at is None and started.connections[NAME].traits.registers_webhooks:
+                await started.webhooks(NAME)  # what the hub does by itself after its start is done, then
+                twin.requests.clear()
             if at is not None:
                 at.hook_url = next(each.hook_url for each in started.connectors() if each.name == NAME)
             twin.keep_requests = True
-            yield Rig(self, started, twin, clock)
+            rig = Rig(self, started, twin, clock)
+            try:
+                yield rig
+            finally:
+                await rig.close()
         finally:
             await started.stop()
 
@@ -134,6 +170,14 @@ class Trial:
             return load(path, environ or {})
 
         return await asyncio.to_thread(write_and_load)
+
+    async def problems(self, **given: Any) -> list[str]:
+        """What is wrong with a connectors.yaml, one line each; see ``load``."""
+        try:
+            await self.load(**given)
+        except ConfigError as problem:
+            return problem.problems
+        return []
 
     def _entry(self, changes: Mapping[str, Any], at: Twin[Any] | None) -> dict[str, Any]:
         entry = {"plugin": self.name, "twin": True, "pace": PACE, **self.sample(**changes)}
@@ -175,4 +219,6 @@ def reach(twin: Twin[Any]) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     reveal = getattr(value, "reveal", None)
-    return reveal() if reveal is not None else msgspec.to_builtins(value, str_keys=True)
+    if reveal is not None:
+        return reveal()
+    return str(value) if isinstance(value, str) else msgspec.to_builtins(value, str_keys=True)

@@ -84,6 +84,7 @@ class Lane:
         """Whether anything may have changed since then, so that none of those claims may be called."""
         self._woken = asyncio.Event()
         self._quiet = asyncio.Event()
+        self._still = asyncio.Event()
         self._drained = asyncio.Event()
         self._draining = False
         self._calls = Calls(
@@ -140,12 +141,18 @@ class Lane:
     def wake(self) -> None:
         """There may be something to do."""
         self._quiet.clear()
+        self._still.clear()
         self._woken.set()
 
     async def quiet(self) -> None:
         """Return once nothing is under way, and nothing is due or the lane is paused."""
         self.wake()
         await self._quiet.wait()
+
+    async def still(self) -> None:
+        """Return once nothing is under way, and nothing will be before time passes: for its due moment, or a vendor's patience."""
+        self.wake()
+        await self._still.wait()
 
     async def drain(self) -> None:
         """Start nothing more and return once everything under way is settled."""
@@ -351,9 +358,12 @@ class Lane:
             return
         now = self._clock.time()
         idle = self.paused or self._draining or not self._window.is_due(now)
-        if idle and not self._calls.running and not self._calls.waiting:
-            self._quiet.set()
         until = self._alarm(now)
+        if not self._calls.running and not self._calls.waiting:
+            if idle:
+                self._quiet.set()
+            if idle or (until is not None and until > now):
+                self._still.set()
         if until is None:
             await self._woken.wait()
             return

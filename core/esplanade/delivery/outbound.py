@@ -48,8 +48,9 @@ class OutboundDesk:
         self.at_once = max(dispatch.at_once(kind) for kind in ("profile", "consent", "trigger"))
         # an opt-out takes back what waits, where this lane hears of it; and whoever finds a claim after a crash cannot tell
         # whether its call had begun
-        self.may_wait = _needed(connector) <= set(connector.consents) and (
-            repeat != "never" or "trigger" not in connector.receives
+        asks = any(target.asks_to_confirm() for target in connector.consents.values())
+        self.may_wait = _needed(connector) <= set(connector.consents) and not (
+            (repeat == "never" and "trigger" in connector.receives) or (asks and "consent" in connector.receives)
         )
         self._dispatch = dispatch
         self._world = world
@@ -71,7 +72,8 @@ class OutboundDesk:
         claimed = unit.in_flight(self.lane)
         for delivery in claimed:
             error = "the hub stopped while this was being sent"
-            if delivery.kind == "trigger" and self._repeat == "never":
+            asked = self._settlement.asked(unit, delivery)
+            if asked or (delivery.kind == "trigger" and self._repeat == "never"):
                 delivery.state, delivery.reason, delivery.last_error = "parked", "outcome-unknown", error
                 told = self._settlement.note(delivery, now, "failed", reason="outcome-unknown", detail=error)
                 unit.note(told)
@@ -80,7 +82,7 @@ class OutboundDesk:
                 if delivery.kind == "trigger":
                     delivery.unsure = True
                     delivery.due_at += self.connector.timeout if self._repeat == "check" else 0.0
-                self._settlement.lose_base(unit, delivery)
+            self._settlement.lose_base(unit, delivery, asked=asked)
             unit.save_delivery(delivery)
         return len(claimed)
 
@@ -259,25 +261,26 @@ class OutboundDesk:
             found = await self._dispatch.look_up(call[0].job.event)
             if found is not None:
                 no_word = isinstance(found, OutcomeUnknown | PermanentError)
-                return [self._answer(found, first, lost=no_word)]
+                return [self._answer(found, call[0], lost=no_word)]
         results = await self._dispatch.call(first.kind, [one.job.event for one in call])
-        return [self._answer(result, one.delivery) for one, result in zip(call, results, strict=True)]
+        return [self._answer(result, one) for one, result in zip(call, results, strict=True)]
 
     def overdue(self, call: Sequence[Work[Send]]) -> list[Answer]:
         late = OutcomeUnknown(f"no answer from the plugin within {self.connector.timeout:g} s")
-        return [self._answer(late, one.delivery) for one in call]
+        return [self._answer(late, one) for one in call]
 
-    def _answer(self, result: Result, delivery: Delivery, *, lost: bool = False) -> Answer:
+    def _answer(self, result: Result, work: Work[Send], *, lost: bool = False) -> Answer:
         if lost and isinstance(result, PermanentError):
             result = OutcomeUnknown(f"whether it was sent cannot be told: {result}")
         verdict = verdict_on(
             result,
-            delivery,
+            work.delivery,
             now=self._clock.time(),
             retry=self.connector.retry,
             rng=self._rng,
             repeat="never" if lost else self._repeat,
             look_up_after_s=self.connector.timeout,
+            asks=work.job.asks,
         )
         return Answer(verdict=verdict, exchange=exchange_of(result))
 

@@ -55,6 +55,8 @@ class Pacer:
         self._filled_at = clock.monotonic()
         self._day = self._today()
         self._spent = 0
+        self.asleep = 0
+        """How many calls are under way and wait for the time of their next request."""
 
     @property
     def unlimited(self) -> bool:
@@ -131,7 +133,11 @@ class Pacer:
             self._spent -= 1
             raise RateLimited("the connector's own pace leaves no room just now", retry_after=wait)
         if wait > 0:
-            await self._clock.sleep(wait)
+            self.asleep += 1
+            try:
+                await self._clock.sleep(wait)
+            finally:
+                self.asleep -= 1
 
     def _take(self) -> float:
         """Spend one request; the seconds until it may leave. The tokens may go below zero: later ones wait longer."""

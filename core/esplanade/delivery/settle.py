@@ -86,7 +86,8 @@ class Settlement:
             self._pause(unit, verdict.state, verdict.error, now)
         delivery = self._claimed(unit, one.work)
         if delivery is not None and not isinstance(verdict, Done | Withdrawn):
-            self.lose_base(unit, delivery)  # the hook may have made several requests, and a vendor acts before it fails
+            asked = one.work.job.asks and isinstance(verdict, Park)
+            self.lose_base(unit, delivery, asked=asked)  # the hook may make several requests, and a vendor act before it fails
         return delivery
 
     def _claimed(self, unit: Unit, work: Work[Send]) -> Delivery | None:
@@ -209,13 +210,24 @@ class Settlement:
                 )
             )
 
-    def lose_base(self, unit: Unit, delivery: Delivery) -> None:
+    def asked(self, unit: Unit, delivery: Delivery) -> bool:
+        """Whether a call that was claimed was to make the vendor ask the person to confirm."""
+        if delivery.kind != "consent" or former_ref(delivery) is not None:
+            return False
+        remote = unit.remote(delivery.person or 0, self.lane)
+        sent = remote.sent.get(f"consent:{delivery.subject}", []) if remote is not None else []
+        return bool(sent) and sent[-1].value == "pending"
+
+    def lose_base(self, unit: Unit, delivery: Delivery, *, asked: bool) -> None:
+        """Nobody knows any more what the vendor holds. ``asked``: it has perhaps asked the person, and is not told to again."""
         if delivery.kind == "trigger" or delivery.person is None:
             return
         remote = unit.remote(delivery.person, self.lane) or Remote(person=delivery.person, connector=self.lane)
         remote.unknown = True
         if delivery.kind == "consent" and former_ref(delivery) is None:
-            remote.consents.pop(delivery.subject, None)  # what else is acknowledged says nothing of this purpose
+            before = remote.consents.pop(delivery.subject, None)  # what else is acknowledged says nothing of this purpose
+            if asked:
+                remote.asked[delivery.subject], remote.consents[delivery.subject] = before, "pending"
         tried = remote.sent.get("address", [])
         if remote.email is None and tried:  # it may have made a contact there
             remote.email = str(tried[-1].value)

@@ -102,15 +102,18 @@ def verdict_on(
     rng: Random,
     repeat: TriggerRepeat,
     look_up_after_s: float = 0.0,
+    asks: bool = False,
 ) -> Verdict:
     """What follows for one delivery. ``repeat`` says what may be done with a trigger whose outcome is unknown.
 
-    ``look_up_after_s``: how long to wait at least before the vendor is asked whether it has acted.
+    ``look_up_after_s``: how long to wait at least before the vendor is asked whether it has acted. ``asks``: it makes the vendor
+    ask the person to confirm, and that mail, too, nobody gets twice.
     """
     if isinstance(result, Outcome):
         return Done(outcome=result)
     error = words(result)
-    mail = delivery.kind == "trigger"
+    mail = asks or delivery.kind == "trigger"
+    repeat = "never" if asks else repeat
     acted = mail and isinstance(result, UnreadableAnswer)  # no refusal, though repeating it is of no use
     plain = None if acted else _plain(result, error, now)
     if plain is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
@@ -19,6 +20,7 @@ from . import reading
 from .answers import error_for, excerpt
 from .failures import failure_for
 from .grants import ClientCredentials, Exchange
+from .quoting import without_values
 from .redact import Redactor, path_template
 from .ssrf import EgressGuard, GuardedConnector, current_call
 from .sweep import Limit, Sweep
@@ -256,7 +258,7 @@ class Session:
             self._teller.line(request, came_of_it, self._loop.time() - began)
 
     def _refusal(self, request: Request, answer: Response) -> DeliveryError:
-        words = excerpt(answer.body, self._redactor) if answer.status >= 400 else ""
+        words = excerpt(answer.body, partial(self._hidden, request)) if answer.status >= 400 else ""
         path = self._teller.path(request.url)
         error = error_for(
             answer.status,
@@ -269,6 +271,10 @@ class Session:
         assert error is not None  # a success was returned
         error.exchange = self._teller.exchange(request, words)
         return error
+
+    def _hidden(self, request: Request, words: str) -> str:
+        """A vendor's words without secrets, and without what it was sent."""
+        return self._redactor(without_values(words, request.content, request.url.query.values()))
 
 
 def _client(pool: GuardedConnector, headers: Mapping[str, str]) -> aiohttp.ClientSession:

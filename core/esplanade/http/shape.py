@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 SHAPE_CHARS = 500
-_DEEPEST = 16
+DEEPEST = 16
 _LONGEST_KEY = 64
 _READABLE_BYTES = 64 * 1024
 """A body given as text or bytes is looked into up to this size; decoding a longer one would cost too much."""
@@ -24,7 +24,7 @@ def shape(content: Any, hide: Callable[[str], str]) -> str:
     if content is None:
         return ""
     if isinstance(content, (bytes, str, msgspec.Raw)):
-        content = _decoded(content)
+        content = decoded(content)
     text = ""
     for piece in _pieces(content, 0):
         text += piece
@@ -35,7 +35,7 @@ def shape(content: Any, hide: Callable[[str], str]) -> str:
     return text if len(text) <= SHAPE_CHARS else text[: SHAPE_CHARS - 1] + "…"
 
 
-def _decoded(content: bytes | str | msgspec.Raw) -> Any:
+def decoded(content: bytes | str | msgspec.Raw) -> Any:
     """The JSON that text or bytes hold, where they are short enough to look; else themselves."""
     size = memoryview(content).nbytes if isinstance(content, msgspec.Raw) else len(content)
     if size > _READABLE_BYTES:
@@ -47,8 +47,8 @@ def _decoded(content: bytes | str | msgspec.Raw) -> Any:
 
 
 def _pieces(value: Any, depth: int) -> Iterator[str]:
-    fields = _fields(value)
-    if depth > _DEEPEST:
+    fields = fields_of(value)
+    if depth > DEEPEST:
         yield "…"
     elif fields is not None:
         yield "{"
@@ -66,7 +66,7 @@ def _pieces(value: Any, depth: int) -> Iterator[str]:
         yield f'"{_kind(value)}"'
 
 
-def _fields(value: Any) -> Iterator[tuple[Any, Any]] | None:
+def fields_of(value: Any) -> Iterator[tuple[Any, Any]] | None:
     if isinstance(value, Mapping):
         return iter(value.items())
     if isinstance(value, msgspec.Struct):

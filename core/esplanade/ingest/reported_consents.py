@@ -126,6 +126,8 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
     over = remote.asked.get(purpose)
     absent = over in {"absent", "denied"} or (over is None and consent.effective(standing) is None)
     asked = base == "pending" and absent
+    if base == "pending":
+        _was_asked(unit, reading, purpose, entry.at)
     confirmed = report.confirmed or asked
     remote.consents[purpose] = "granted"
     remote.asked.pop(purpose, None)
@@ -150,6 +152,14 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
         reading.notes.append(("not-evidenced", f"{purpose} stays {after.state}"))
         if mapping.desired_consent(person, reading.connector, purpose) == "denied":
             reading.back.consents.add(purpose)
+
+
+def _was_asked(unit: Unit, reading: Reading, purpose: str, now: float) -> None:
+    """The person has answered, so nobody need find out any more whether the vendor asked them."""
+    for delivery in unit.parked(reading.connector.name, reading.person.id, "outcome-unknown"):
+        if (delivery.kind, delivery.subject) == ("consent", purpose):
+            delivery.state, delivery.outcome, delivery.due_at = "done", "delivered", now
+            unit.save_delivery(delivery)
 
 
 def _confirmed_at(unit: Unit, reading: Reading, purpose: str) -> float:

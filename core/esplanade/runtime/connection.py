@@ -125,8 +125,11 @@ class Connection:
             shared.registry.unregister(config.name)
             if isinstance(problem, PluginLoadError):
                 raise
-            what = f"connector {config.name}: plugin {config.plugin} could not be started: {type(problem).__name__}: {problem}"
-            raise PluginLoadError(what) from problem
+            said = f"{type(problem).__name__}: {problem}"
+            raise PluginLoadError(
+                f"connector {config.name}: plugin {config.plugin} could not be started: {said}; "
+                "repair the plugin or set enabled: false"
+            ) from problem
         pacer = Pacer(config.pace, shared.clock)
         ctx = Context(
             connector=config.name,
@@ -221,6 +224,20 @@ class Connection:
             done = {"pull": "pulled", "discover": "discovered", "check": "checked"}[method]
             raise MissingMethodError(
                 f"{self.config.name} cannot be {done}: the plugin {self.config.plugin} has no {method}"
+            )
+
+    def require_webhooks(self) -> None:
+        """Raise MissingMethodError when the plugin, or the plugin with these settings, registers no webhooks."""
+        if not self.traits.registers_webhooks:
+            has = "register_webhooks" in self.methods
+            why = (
+                "registers none with these settings; its README says what that takes"
+                if has
+                else "has no register_webhooks"
+            )
+            raise MissingMethodError(
+                f"{self.config.name} cannot register webhooks: the plugin {self.config.plugin} {why}. Register them by hand at "
+                "the vendor, with the URL that `esplanade connectors` shows"
             )
 
     def start(self) -> None:

@@ -91,6 +91,11 @@ class Connections:
         for lane in list(self.lanes):
             await lane.quiet()
 
+    async def still(self) -> None:
+        """Return once each lane has had nothing under way, and nothing that may be before time passes."""
+        for lane in list(self.lanes):
+            await lane.still()
+
     def tell(self, committed: Committed) -> None:
         """Tell the lanes what work has come to them, or may go now."""
         for name, places in committed.places.items():

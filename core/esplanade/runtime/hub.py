@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 
 import structlog
@@ -13,16 +13,16 @@ from aiohttp import web
 from esplanade import __version__
 from esplanade.clock import Clock, SystemClock
 from esplanade.config.model import Config, ConnectorConfig
-from esplanade.delivery.pull import Puller, PullResult
+from esplanade.delivery.pull import PullResult
 from esplanade.errors import DeliveryError, EsplanadeError, PluginError, StoreError
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.fold import Fold
 from esplanade.ingest.world import World
-from esplanade.model import CheckResult, Discovery, InboundRequest
+from esplanade.model import CheckResult, Discovery, InboundRequest, Webhooks
 from esplanade.observe.metrics import Metrics
 from esplanade.records import DeliveryFilter
 from esplanade.registry import Registry, version_of
-from esplanade.schedule import Job, Schedule, Timing
+from esplanade.schedule import Job, Schedule
 from esplanade.store.locate import open_store
 from esplanade.store.port import Committed
 from esplanade.store.sqlite.store import SqliteStore
@@ -36,6 +36,7 @@ from .catch_up import CatchUp
 from .connection import Connection, Shared, asked
 from .connections import Connections
 from .erasing import Erasing
+from .jobs import jobs
 from .keys import hook_keys, load_secret
 from .load import Loaded
 from .pausing import Pausing
@@ -43,6 +44,7 @@ from .replay import replay
 from .retention import prune
 from .stopping import closed, opened
 from .tasks import Tasks
+from .webhooks import Registering
 
 SWEEP_S = 0.25
 BUDGETS_S = 1.0
@@ -69,7 +71,9 @@ class Hub:
         self._schedule = Schedule(store, clock, self.log)
         self._secret = b""
         self._tasks = Tasks(clock, self.log)
-        self._pausing = Pausing(self.connections, store, clock, self.alert, self._tasks, self.log)
+        shared = (self.connections, store, clock, self.alert, self._tasks, self.log)
+        self._registering = Registering(*shared, self._called_at)
+        self._pausing = Pausing(*shared, self._registering.begin)
         self._budgets = Budgets(self.connections, store)
         self._connections = Connections(
             self.connections,
@@ -152,6 +156,8 @@ class Hub:
             self._tasks.every(PRUNE_S, self._prune)
         await log_head(self.store, self.log)
         self._ready = True
+        for name in self.connections:
+            self._registering.begin(name)
 
     async def stop(self) -> None:
         """Take nothing more, settle what is under way, close everything."""
@@ -196,21 +202,21 @@ class Hub:
                 self._set_world()  # its lanes must know what it hides
                 if connector.name in self.connections:
                     self.connections[connector.name].start()
+                    self._registering.begin(connector.name)
         self._set_world()
         self._catch_up.begin(self.connections)
         await self._schedule.replace(self._jobs())
 
     async def settled(self) -> None:
         """Return once everything accepted is folded and, where this hub delivers, nothing that is due is left."""
-        while True:
-            before = self._progress()
-            await self._fold.caught_up()
-            if not self._delivers:
-                return
-            await self._catch_up.done()
-            await self._connections.quiet()
-            if self._progress() == before:
-                return
+        await self._until(self._connections.quiet)
+
+    async def still(self) -> None:
+        """Return once everything accepted is folded, and nothing is left that will be done before time passes.
+
+        Unlike ``settled``, it does not wait for what is due and must wait: for a vendor's patience, the breaker or the pace.
+        """
+        await self._until(self._connections.still)
 
     # What the web and the commands ask.
 
@@ -279,6 +285,11 @@ class Hub:
         connection.require("check")
         return await asked(connection.plugin.check(connection.ctx))
 
+    async def webhooks(self, connector: str, *, remove: bool = False) -> Webhooks:
+        """Register its webhooks at the vendor, or remove them. Raises PluginError, DeliveryError, NoPublicUrl."""
+        connection = await self._connection(connector)
+        return await (self._registering.remove(connection) if remove else self._registering.register(connection))
+
     async def erase(self, email: str) -> Erased | None:
         """Erase who has this address, or had it; None: nobody. Raises EventError, StoreError."""
         return await self._erasing.erase(email)
@@ -289,6 +300,17 @@ class Hub:
         return await replay(self.store, wanted, force=force, now=now, on_journalled=self.intake.added)
 
     # Inside.
+
+    async def _until(self, at_rest: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            before = self._progress()
+            await self._fold.caught_up()
+            if not self._delivers:
+                return
+            await self._catch_up.done()
+            await at_rest()
+            if self._progress() == before:
+                return
 
     def _progress(self) -> int:
         """Grows with every entry folded and every work settled."""
@@ -312,7 +334,10 @@ class Hub:
             connection.twin.hook_url = self._hook_url(connector.name, self.url)
 
     async def _close(self, connections: Iterable[Connection]) -> None:
-        await self._connections.close(connections, within_s=self.config.hub.drain_timeout)
+        closing = list(connections)
+        for connection in closing:
+            self._registering.leave(connection)
+        await self._connections.close(closing, within_s=self.config.hub.drain_timeout)
 
     def _is_current(self, connection: Connection) -> bool:
         """Whether its plugin is still the one that was loaded last: an edited file gives a new class."""
@@ -352,21 +377,14 @@ class Hub:
     def _hook_url(self, connector: str, origin: str) -> str:
         return f"{origin.rstrip('/')}/hooks/{connector}/{self.hook_keys()[connector]}"
 
-    def _jobs(self) -> list[Job]:
-        jobs = []
-        for name, connection in self.connections.items():
-            schedule, zone = connection.config.schedule, self.config.hub.timezone
-            if schedule.pull is not None and "pull" in connection.methods:
-                timing = Timing(schedule.pull, zone)
-                jobs.append(Job(connector=name, name="pull", timing=timing, action=partial(self.pull, name)))
-            if schedule.pending_check is not None and "fetch" in connection.methods and connection.puller is not None:
-                timing = Timing(f"{schedule.pending_check:f}s", zone)
-                action = partial(self._reread_pending, connection.puller)
-                jobs.append(Job(connector=name, name="pending_check", timing=timing, action=action))
-        return jobs
+    def _called_at(self, connection: Connection) -> str | None:
+        """Where its vendor can call it: a twin on this machine, all others where the file says; None where it does not."""
+        origin = self.config.hub.public_url if connection.twin is None else self.url
+        return self._hook_url(connection.config.name, origin) if origin else None
 
-    async def _reread_pending(self, puller: Puller) -> None:
-        await asked(puller.reread_pending())
+    def _jobs(self) -> list[Job]:
+        zone = self.config.hub.timezone
+        return jobs(self.connections.values(), zone, pull=self.pull, registering=self._registering)
 
     def _on_commit(self, committed: Committed) -> None:
         self.metrics.committed([committed.took_s])

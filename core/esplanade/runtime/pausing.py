@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -27,7 +27,14 @@ class Pausing:
     """Pauses connectors and resumes them; those paused for their credentials by itself, once these are taken again."""
 
     def __init__(
-        self, connections: Mapping[str, Connection], store: Store, clock: Clock, alert: Alerts, tasks: Tasks, log: Log
+        self,
+        connections: Mapping[str, Connection],
+        store: Store,
+        clock: Clock,
+        alert: Alerts,
+        tasks: Tasks,
+        log: Log,
+        on_resume: Callable[[str], None],
     ) -> None:
         self._connections = connections
         self._store = store
@@ -35,6 +42,7 @@ class Pausing:
         self._alert = alert
         self._tasks = tasks
         self._log = log
+        self._on_resume = on_resume
         self._probes: dict[str, asyncio.Task[Any]] = {}
 
     async def pause(self, connector: str, reason: str) -> None:
@@ -67,6 +75,7 @@ class Pausing:
         changed = await self._set_state(connector, "ok", None, only_from=only_from)
         if changed and connector in self._connections:
             self._connections[connector].outbound.resume()
+            self._on_resume(connector)
         return changed
 
     def _start_probe(self, connector: str, first_s: float = PROBE_FIRST_S) -> None:

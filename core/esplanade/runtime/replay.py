@@ -36,7 +36,7 @@ async def replay(
 ) -> int:
     """Make what matches due again; how much.
 
-    ``force``, with ids, also repeats triggers that were delivered or whose outcome is unknown. Of a person's finished state
+    ``force``, with ids, also repeats triggers that were delivered, and triggers and questions whose outcome is unknown. Of a person's finished state
     deliveries only the last is repeated. What is queued while this runs is not repeated.
     """
     force = force and wanted.ids is not None
@@ -95,8 +95,8 @@ def _may_replay(delivery: Delivery, *, force: bool) -> bool:
         case "pending":
             return True
         case "dead" | "parked":
-            unknown = delivery.reason == "outcome-unknown" or delivery.unsure
-            return force or not (delivery.kind == "trigger" and unknown)
+            unknown = delivery.reason == "outcome-unknown" or (delivery.kind == "trigger" and delivery.unsure)
+            return force or not unknown
         case "done":
             return force
 

@@ -46,6 +46,11 @@ class Send(Struct, frozen=True, kw_only=True):
     former: FormerRef | None = None
     """Not the person's own contact, but this one, which is to leave a list."""
 
+    @property
+    def asks(self) -> bool:
+        """Whether it makes the vendor send the person a mail that asks them to confirm."""
+        return self.consent is not None and self.consent[1] == "pending"
+
 
 class Skip(Struct, frozen=True, kw_only=True):
     """Send nothing, for this reason."""

@@ -3,10 +3,11 @@
 from .clock import FakeClock
 from .faults import Fault, load_faults
 from .harness import open_context
-from .side import Call, Contact, Mail, Untidy, VendorSide
+from .side import FORGERIES, Call, Contact, Mail, Untidy, VendorSide
 from .twin import Furnishing, Twin
 
 __all__ = [
+    "FORGERIES",
     "Call",
     "Contact",
     "FakeClock",

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct, field
+
+Action: TypeAlias = Literal["before", "after", "cut-before", "cut-after", "hang", "hang-after", "pass"]
 
 
 class Fault(Struct, kw_only=True, forbid_unknown_fields=True):
@@ -19,10 +21,12 @@ class Fault(Struct, kw_only=True, forbid_unknown_fields=True):
     """
 
     match: str = ""
-    action: Literal["before", "after", "cut-before", "cut-after", "hang", "hang-after", "pass"] = "before"
+    action: Action = "before"
     status: int = 503
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
+    echo: bool = False
+    """Whether the body quotes the request with its headers, as a vendor does who debugs in public."""
     delay_s: float = 0.0
     times: int | None = 1
     """How many requests it hits; None for all from now on."""

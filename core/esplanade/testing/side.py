@@ -10,11 +10,24 @@ from typing import Any, Generic, TypeVar
 
 from msgspec import Struct, field
 
-from esplanade.model import Held
+from esplanade.model import Held, ValueType
 
 from .twin import Furnishing, Twin
 
 T = TypeVar("T", bound=Twin[Any])
+
+FORGERIES = (
+    "bad signature",
+    "no signature",
+    "old timestamp",
+    "rotated key",
+    "wrong account",
+    "re-serialised",
+    "bad token",
+    "no token",
+)
+"""What can be wrong with a call to the hub. ``rotated key``: what was the vendor's key once signed it; ``re-serialised``: another
+form of a body that was signed."""
 
 
 class Contact(Struct, frozen=True, kw_only=True):
@@ -38,6 +51,8 @@ class Mail(Struct, frozen=True, kw_only=True):
     """The hub's name of the trigger."""
     trigger_id: str | None = None
     """None where the vendor is not told of it."""
+    language: str | None = None
+    """The language that it is to be in; None where the vendor is not told."""
     words: dict[str, str] = field(default_factory=dict)
     """What the mail can print: data and products, by the vendor's names."""
 
@@ -133,14 +148,60 @@ class VendorSide(Generic[T]):
         """Values that this vendor alters; at least one where it alters any."""
         raise NotImplementedError
 
+    # What not every vendor has: a check looks first whether it is there.
+
+    def offers(self, what: str) -> bool:
+        """Whether this side has one of the following."""
+        return getattr(type(self), what) is not getattr(VendorSide, what)
+
+    def readdress(self, email: str, new: str) -> None:
+        """Somebody gives a contact another address."""
+        raise NotImplementedError
+
+    def bounce(self, email: str) -> None:
+        """Mail to a contact comes back for good."""
+        raise NotImplementedError
+
+    def complain(self, email: str) -> None:
+        """The person reports a mail as spam."""
+        raise NotImplementedError
+
+    def add_field(self, name: str, type_: ValueType, options: list[str]) -> None:
+        """Somebody makes a field; ``options`` are the choices of a multi-select."""
+        raise NotImplementedError
+
+    def retype_field(self, name: str) -> None:
+        """Somebody gives a field of text a type that takes no words: a number, or a date."""
+        raise NotImplementedError
+
+    def wrong_account(self) -> dict[str, Any]:
+        """Settings that name something, such as a campaign, which the account of these credentials does not have."""
+        raise NotImplementedError
+
+    def wipe(self, purpose: str) -> None:
+        """Somebody empties the list of a purpose by mistake; nobody has opted out."""
+        raise NotImplementedError
+
+    def run_dry(self) -> None:
+        """The account has nothing left to pay for another mail."""
+        raise NotImplementedError
+
     # Calls to the hub.
+
+    def tell(self, email: str) -> None:
+        """The vendor calls the hub about a contact once more, with all that its webhooks ever tell of one."""
+        raise NotImplementedError
 
     def calls(self) -> dict[str, Call]:
         """One genuine call of each kind that the vendor makes, by the kind's name; made for just now."""
         raise NotImplementedError
 
     def forgeries(self) -> dict[str, Call]:
-        """Calls that must not be believed, by what is wrong with them."""
+        """Calls that must not be believed, by what is wrong with them: words of ``FORGERIES``, with more after a colon."""
+        raise NotImplementedError
+
+    def unheard_of(self) -> Call:
+        """A genuine call of a kind of which nobody has told the hub."""
         raise NotImplementedError
 
     # Webhooks that are registered.

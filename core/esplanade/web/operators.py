@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
-from esplanade.errors import DeliveryError, EventError, MissingMethodError, PluginError
+from esplanade.errors import DeliveryError, EventError, MissingMethodError, NoPublicUrl, PluginError
 from esplanade.ingest.accept import IMPORT
 from esplanade.model import KINDS
 from esplanade.store.port import Reader
@@ -80,6 +80,8 @@ class Operators:
             web.post("/v1/connectors/{name}/pull", own(self._pull)),
             web.post("/v1/connectors/{name}/discover", own(self._discover)),
             web.post("/v1/connectors/{name}/check", own(self._check)),
+            web.post("/v1/connectors/{name}/webhooks", own(self._register)),
+            web.delete("/v1/connectors/{name}/webhooks", own(self._unregister)),
         ]
 
     def _for_operators(
@@ -194,6 +196,12 @@ class Operators:
     async def _check(self, request: web.Request) -> web.Response:
         return _json(await _asking(self._hub.check(self._running(request))))
 
+    async def _register(self, request: web.Request) -> web.Response:
+        return _json(await _asking(self._hub.webhooks(self._running(request), remove=False)))
+
+    async def _unregister(self, request: web.Request) -> web.Response:
+        return _json(await _asking(self._hub.webhooks(self._running(request), remove=True)))
+
     def _name(self, request: web.Request) -> str:
         return self._known(request.match_info["name"])
 
@@ -220,7 +228,7 @@ class Operators:
 async def _asking(question: Awaitable[R]) -> R:
     try:
         return await question
-    except MissingMethodError as why:
+    except (MissingMethodError, NoPublicUrl) as why:
         raise Problem(409, str(why), kind="not-supported") from why
     except (DeliveryError, PluginError) as why:
         name = type(why).__name__

@@ -9,7 +9,7 @@ from esplanade.clock import Clock
 from esplanade.config.model import Config
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.world import World
-from esplanade.model import CheckResult, Discovery, InboundRequest
+from esplanade.model import CheckResult, Discovery, InboundRequest, Webhooks
 from esplanade.observe.metrics import Metrics
 from esplanade.records import DeliveryFilter
 from esplanade.store.port import Store
@@ -104,6 +104,10 @@ class HubPort(Protocol):
         ...
 
     async def check(self, connector: str) -> CheckResult: ...
+    async def webhooks(self, connector: str, *, remove: bool) -> Webhooks:
+        """Register its webhooks at the vendor, or remove them. Raises as ``pull`` does, and NoPublicUrl."""
+        ...
+
     async def erase(self, email: str) -> Erased | None:
         """Erase who has this address, or had it; None: nobody. Raises EventError for what is no address."""
         ...

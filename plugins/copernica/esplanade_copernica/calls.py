@@ -307,23 +307,23 @@ def _id(value: Any) -> str | None:
 
 def _interests(said: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> dict[str, bool] | None:
     found = next((row["interests"] for row in (*rows, said) if "interests" in row), None)
-    return None if found is None else _flags(found)
+    return None if found is None else flags_of(found)
 
 
-def _flags(found: Any) -> dict[str, bool]:
+def flags_of(found: Any) -> dict[str, bool]:
     """A list of names, or names with 0 and 1; either may stand below the name of a group, or in objects with a ``name``."""
     flags: dict[str, bool] = {}
     if isinstance(found, list):
         for each in found:
             if isinstance(each, dict):
                 name = each.get("name")
-                flags |= {name: _is_on(each.get("value", True))} if isinstance(name, str) else _flags(each)
+                flags |= {name: _is_on(each.get("value", True))} if isinstance(name, str) else flags_of(each)
             elif each not in (None, ""):
                 flags[as_text(each)] = True
     elif isinstance(found, dict):
         for name, value in found.items():
             if isinstance(value, dict | list):
-                flags |= _flags(value)
+                flags |= flags_of(value)
             elif re.fullmatch(r"[0-9]+", name) and as_text(value).lower() not in {*_NO, "1", "true", "yes"}:
                 flags[as_text(value)] = True  # a list that numbers its items
             else:

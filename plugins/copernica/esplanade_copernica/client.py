@@ -75,6 +75,13 @@ class Found(Struct, frozen=True, kw_only=True):
     next: str | None = None
 
 
+class Saved(Struct, frozen=True):
+    """A profile that was written. ``made``: it is new, so what was not written is the fields' default."""
+
+    id: str
+    made: bool = False
+
+
 class Database:
     """One database at the vendor: each method is one kind of call. Raises what ``Http`` raises."""
 
@@ -104,6 +111,14 @@ class Database:
         if made is None:
             raise TemporaryError(f"Copernica answered {answer.status} to a POST without naming what it made")
         return made
+
+    async def put(self, path: str, body: Row) -> None:
+        """PUT to an entity that is there. Raises NotThereError."""
+        await self._ask("PUT", path, body=body)
+
+    async def delete(self, path: str) -> None:
+        """DELETE an entity. Raises NotThereError where it is gone."""
+        await self._ask("DELETE", path)
 
     # The database.
 
@@ -160,19 +175,23 @@ class Database:
         """Write fields of one profile. Raises NotThereError where the vendor says that it is gone."""
         await self._ask("PUT", f"/profile/{profile}", body={"fields": dict(fields)})
 
-    async def upsert(self, email: str, fields: Mapping[str, str]) -> str:
-        """Write fields of the profiles with this address, or make one; returns the id of the oldest."""
+    async def merge_interests(self, profile: str, flags: Mapping[str, bool]) -> None:
+        """Give interests to one profile, and take others away; those that are not named stay (fact 4: POST merges)."""
+        await self._ask("POST", f"/profile/{profile}/interests", body={name: int(has) for name, has in flags.items()})
+
+    async def upsert(self, email: str, fields: Mapping[str, str]) -> Saved:
+        """Write fields of the profiles with this address, or make one; of several the oldest is returned."""
         settings = self.settings
         by_address = Filter(settings.email_field, email)
         body = {"fields": {settings.email_field: email, **fields}}  # the filter's value is not copied (fact 6.1)
         path = self._database("/profiles") + query([("fields[]", by_address.text), ("create", "1"), ("async", "0")])
         made = created_in(await self._ask("PUT", path, body=body))
         if made is not None:
-            return made
+            return Saved(made, made=True)
         found = await self.find(email)
         if not found:
             raise TemporaryError("Copernica took a profile and shows none with its address")
-        return found[0]
+        return Saved(found[0])
 
     async def update_all(self, email: str, fields: Mapping[str, str]) -> None:
         """Write fields of every profile with this address, and make none."""

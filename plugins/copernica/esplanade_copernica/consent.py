@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from esplanade import ConsentEvent, Context, DeliveryError, Outcome, OutcomeUnknown, PermanentError
 
@@ -12,9 +12,12 @@ from .profiles import Who, find, save
 from .values import as_fields
 
 if TYPE_CHECKING:
+    from esplanade import Value
+
     from .layout import Layout
     from .settings import CopernicaConsent
 
+Asked: TypeAlias = Literal["delivered", "pending"]
 NOT_THERE = Outcome(status="unchanged", reason="not-at-vendor")
 
 
@@ -86,7 +89,7 @@ class Consents:
         for profile in profiles:
             await self._database.unsubscribe(profile)
 
-    async def _write(self, event: ConsentEvent[CopernicaConsent], value: str | None, status: str) -> Outcome:
+    async def _write(self, event: ConsentEvent[CopernicaConsent], value: str | None, status: Asked) -> Outcome:
         database, target = self._database, event.target
         types = await self._layout.fields({target.field, database.settings.email_field}, database, self._ctx)
         fields = {} if value is None else {target.field: value}
@@ -103,9 +106,13 @@ class Consents:
         settings = database.settings
         own = places(event.desired, settings).profile
         mapped = as_fields({name: event.desired[name] for name in own}, types, settings.timezone)
-        profile = await save(who, {**mapped, **fields}, database, self._ctx)
-        return _outcome(status, profile)
+        saved = await save(who, {**mapped, **fields}, database, self._ctx)
+        if not saved.made:
+            return _outcome(status, saved.id)
+        held: dict[str, Value] = {name: value or None for name, value in mapped.items()}
+        others = places(self._ctx.fields.values(), settings).profile
+        return _outcome(status, saved.id, {**self._layout.defaults(others), **held})
 
 
-def _outcome(status: str, profile: str) -> Outcome:
-    return Outcome(status="pending" if status == "pending" else "delivered", remote_id=profile)
+def _outcome(status: Asked, profile: str, acknowledged: dict[str, Value] | None = None) -> Outcome:
+    return Outcome(status=status, remote_id=profile, acknowledged=acknowledged or None)

@@ -34,7 +34,7 @@ async def check(database: Database, needed: set[str]) -> CheckResult:
         found = await database.read(f"/database/{settings.database_id}")
         names = {str(row.get("name", "")) for row in await database.fields()}
     except AuthenticationError as error:
-        return CheckResult(status="bad-credentials", detail=str(error))
+        return CheckResult(status="no-permission" if _is_of_rights(error) else "bad-credentials", detail=str(error))
     except NotThereError:
         return CheckResult(
             status="wrong-account", detail=f"there is no database {settings.database_id} in this account"
@@ -54,6 +54,12 @@ async def check(database: Database, needed: set[str]) -> CheckResult:
     )
 
 
+def _is_of_rights(error: AuthenticationError) -> bool:
+    """Whether a call was refused although its token was just made (fact 12: 403 is of the token, or of rights)."""
+    refused = error.exchange
+    return refused is not None and refused.status == 403 and refused.path.startswith("/v")
+
+
 async def discover(database: Database, ctx: Context) -> Discovery:
     """The databases, fields, collections and published mailings, each in a stable order."""
     databases = [_choice(row, "database") for row in await database.rows("/databases")]
@@ -65,10 +71,16 @@ async def discover(database: Database, ctx: Context) -> Discovery:
         ctx.log.warning("the configured database cannot be read; these are there", error=str(error))
         return Discovery(groups=databases)
     collections = [_choice(row, "collection") for row in tables]
+    interests = [
+        Choice(id=str(row.get("name", "")), name=str(row.get("name", "")), detail="interest")
+        for row in await database.rows(f"/database/{database.settings.database_id}/interests")
+    ]
     mailings = [*await _templates(database), *await _documents(database)]
     ctx.log.debug("discovered", fields=len(fields), collections=len(collections), mailings=len(mailings))
     return Discovery(
-        fields=sorted(fields, key=lambda each: each.name), groups=[*databases, *collections], mailings=mailings
+        fields=sorted(fields, key=lambda each: each.name),
+        groups=[*databases, *collections, *interests],
+        mailings=mailings,
     )
 
 

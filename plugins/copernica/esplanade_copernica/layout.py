@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from esplanade import PermanentError
 
 from .client import Database, Row, as_id
+from .values import default_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from esplanade import Context
 
@@ -39,10 +40,12 @@ class Layout:
 
     def __init__(self) -> None:
         self._types: dict[str, str] = {}
+        self._defaults: dict[str, str | None] = {}
         self._fields_at = float("-inf")
         self._refused: set[str] = set()
         self._made: dict[str, dict[str, str]] = {}
         self._numbers: dict[str, str] = {}
+        self._interests: set[str] = set()
         self._making = asyncio.Lock()
 
     async def fields(self, names: set[str], database: Database, ctx: Context) -> dict[str, str]:
@@ -95,6 +98,21 @@ class Layout:
             self._made.setdefault(full, {}).update({field: types[field.lower()] for field in fields})
         return full
 
+    async def interests(self, names: set[str], database: Database) -> None:
+        """See to it that the database has these interests."""
+        if names <= self._interests:
+            return
+        path = f"/database/{database.settings.database_id}/interests"
+        async with self._making:
+            self._interests = {str(row.get("name", "")) for row in await database.rows(path)}
+            for name in sorted(names - self._interests):
+                await database.create(path, {"name": name})
+                self._interests.add(name)
+
+    def defaults(self, names: Iterable[str]) -> dict[str, str | None]:
+        """What these fields hold in a new profile that was made without them, as far as ``fields`` was asked for them."""
+        return {name: self._defaults[name] for name in names if name in self._defaults}
+
     def types_in(self, full: str) -> dict[str, str]:
         """The types of a collection's fields, as far as ``collection`` was asked for them."""
         return self._made.get(full, {})
@@ -120,7 +138,9 @@ class Layout:
             self._refused.clear()
         elif names <= self._types.keys() | self._refused:
             return
-        self._types = {str(row.get("name", "")): str(row.get("type", "")) for row in await database.fields()}
+        rows = await database.fields()
+        self._types = {str(row.get("name", "")): str(row.get("type", "")) for row in rows}
+        self._defaults = {str(row.get("name", "")): default_of(row) for row in rows}
         self._fields_at = now
 
     def _has(self, name: str) -> bool:

@@ -24,6 +24,7 @@ from esplanade import (
     Report,
     TokenExchange,
     TriggerEvent,
+    Webhooks,
     hookimpl,
 )
 
@@ -37,10 +38,13 @@ from .settings import CopernicaAudience, CopernicaConsent, CopernicaSettings, Co
 from .values import LOCAL, acknowledged, as_fields
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from esplanade import Value
     from esplanade.testing import Twin
 
     from .pull import Pull
+    from .registration import Registration
     from .signature import Verifier
 
 ACCOUNT = "account"
@@ -69,6 +73,7 @@ class CopernicaConnector(Connector[CopernicaSettings]):
         self.read_only_fields = frozenset({settings.email_field})
         dates = Alters(formats=[LOCAL, "%Y-%m-%d"], timezone=settings.timezone)
         self.alters = MappingProxyType({"date": dates, "datetime": dates})
+        self.registers_webhooks = settings.inbound_mode != "callback"
         self._layout = Layout()
         self._verifier: Verifier | None = None
 
@@ -96,14 +101,17 @@ class CopernicaConnector(Connector[CopernicaSettings]):
         own = as_fields({name: values[name] for name in where.profile}, types, settings.timezone)
         extra = await self._customer_id(event, database, ctx)
         who = Who(email=event.email, remote_id=event.remote_id, previous_email=event.previous_email)
-        profile = await save(who, {**own, **extra}, database, ctx)
+        saved = await save(who, {**own, **extra}, database, ctx)
+        profile = saved.id
         below: dict[str, str] = {}
         if where.collection.keys() & {*event.changed, *event.cleared} or profile != event.remote_id:
             inner = {name: values[dotted] for dotted, name in where.collection.items()}
             held = await keep_values(profile, inner, self._layout, database)
             below = {dotted: held[name] for dotted, name in where.collection.items()}
         await audiences.change(profile, event.audiences, self._layout, database, ctx)
-        return Outcome(remote_id=profile, acknowledged=acknowledged(values, {**own, **below}))
+        untold = self._untold(own, ctx) if saved.made else {}
+        told = acknowledged(values, {**own, **below}, types) or {}
+        return Outcome(remote_id=profile, acknowledged={**untold, **told} or None)
 
     @hookimpl
     async def on_consent(self, event: ConsentEvent[CopernicaConsent], ctx: Context) -> Outcome:
@@ -147,6 +155,11 @@ class CopernicaConnector(Connector[CopernicaSettings]):
             email = database.address(row) or None if row is not None else None
         return webhooks.read(call, settings, where, ctx, email=email, collection=collection)
 
+    def _untold(self, told: Iterable[str], ctx: Context) -> dict[str, Value]:
+        """What a new profile holds in the mapped fields that it was made without."""
+        names = set(places(ctx.fields.values(), self.settings).profile).difference(told)
+        return {name: value for name, value in self._layout.defaults(sorted(names)).items() if value is not None}
+
     # Methods.
 
     async def verify(self, request: InboundRequest, ctx: Context) -> bool:
@@ -184,6 +197,17 @@ class CopernicaConnector(Connector[CopernicaSettings]):
 
     async def fetch(self, person: PersonRef, ctx: Context) -> Report | None:
         return await self._pull(ctx).person(person)
+
+    async def register_webhooks(self, url: str, ctx: Context) -> Webhooks:
+        return await (await self._registration(ctx)).register(url)
+
+    async def remove_webhooks(self, ctx: Context) -> Webhooks:
+        return await (await self._registration(ctx)).remove()
+
+    async def _registration(self, ctx: Context) -> Registration:
+        from .registration import Registration
+
+        return Registration(self._database(ctx), self._layout, await self._account(ctx), ctx)
 
     def _database(self, ctx: Context) -> Database:
         return Database(self.settings, ctx.http)

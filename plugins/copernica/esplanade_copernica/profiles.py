@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from .client import Database, NotThereError, same_address
+from .client import Database, NotThereError, Saved, same_address
 from .layout import BIG
 from .mapping import COLLECTION
 from .values import as_fields
@@ -32,8 +32,8 @@ class Who(Struct, frozen=True, kw_only=True):
         return self.previous_email is not None and not same_address(self.previous_email, self.email)
 
 
-async def save(who: Who, fields: Mapping[str, str], database: Database, ctx: Context) -> str:
-    """Create or update a profile; returns its id. ``fields`` are all that this hub maps; those of other owners stay as they are.
+async def save(who: Who, fields: Mapping[str, str], database: Database, ctx: Context) -> Saved:
+    """Create or update a profile. ``fields`` are all that this hub maps; those of other owners stay as they are.
 
     Where the new address of a person has a profile of its own already, that is the one: the caller's hub takes the other off
     every list.
@@ -47,7 +47,7 @@ async def save(who: Who, fields: Mapping[str, str], database: Database, ctx: Con
     if known is not None:
         try:
             await database.update(known, {database.settings.email_field: who.email, **fields})
-            return known
+            return Saved(known)
         except NotThereError:
             ctx.log.info("profile is gone", profile=known)
     return await database.upsert(who.email, fields)

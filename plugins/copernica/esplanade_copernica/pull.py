@@ -14,7 +14,8 @@ from msgspec import Struct
 
 from esplanade import Context, Page, PermanentError, PersonRef, Report
 
-from .audiences import FIELD, key, members
+from .audiences import FIELD, key, members, memberships
+from .calls import flags_of
 from .client import Database, Row, as_id, field_of
 from .mapping import COLLECTION, places
 from .settings import CopernicaAudience, CopernicaConsent
@@ -112,7 +113,8 @@ class Pull:
             return None
         profile = str(as_id(row))
         fields = {**report.fields, **await self._fields_below(profile)}
-        return msgspec.structs.replace(report, fields=fields, audiences=await self._audiences(profile))
+        audiences = {**report.audiences, **await self._audiences(profile)}
+        return msgspec.structs.replace(report, fields=fields, audiences=audiences)
 
     def report(self, row: Row) -> Report | None:
         """What a profile says; None where it has no address, so that it is nobody."""
@@ -129,6 +131,7 @@ class Pull:
             remote_id=str(as_id(row)),
             fields=self._where.shown(row),
             consents=consents,
+            audiences=memberships(flags_of(row["interests"]) if "interests" in row else None, self._ctx),
             at=moment_of(row.get("modified"), self._database.settings.timezone),
         )
 
@@ -139,7 +142,12 @@ class Pull:
         return self._where.shown_below(rows[0]) if rows else {}
 
     async def _audiences(self, profile: str) -> dict[str, bool]:
-        targets = {name: each for name, each in self._ctx.audiences.items() if isinstance(each, CopernicaAudience)}
+        """The mapped audiences that the profile's list holds, and those that it does not."""
+        targets = {
+            name: each
+            for name, each in self._ctx.audiences.items()
+            if isinstance(each, CopernicaAudience) and each.interest is None
+        }
         collection = await self._layout.known("audiences", self._database) if targets else None
         if collection is None:
             return {}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 from zoneinfo import ZoneInfo
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from esplanade import AudienceTarget, ConsentTarget, Origin, Secret, TriggerTarget
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 ACCESS_URL = "https://authenticate.copernica.com"
 _FIELD = re.compile(r"[^\s=<>!~][^=<>!~]*")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?")
 _COLLECTION = re.compile(r"[A-Za-z_]+")
 _CALLER = re.compile(r"[a-z]+")
 _RANGES = {
@@ -22,6 +23,9 @@ _RANGES = {
     "products": (1, 50, ""),
     "max_age_s": (60, 86_400, " seconds"),
 }
+WebhookTrigger: TypeAlias = Literal[
+    "create", "update", "delete", "unsubscribe", "click", "open", "delivery", "bounce", "failure"
+]
 _KEY_ID = re.compile(r"[^\s\",=]{1,253}")
 
 
@@ -37,13 +41,13 @@ class CopernicaConsent(ConsentTarget, frozen=True, kw_only=True, forbid_unknown_
     """Value of those who gave this consent."""
     denied: str = "no"
     """Value of those who withdrew it, or never gave it and said no."""
-    unknown: str = ""
+    unknown: Annotated[str, Meta(examples=["unknown"])] = ""
     """Value of those who never said anything; read, never written."""
     pending: str | None = None
     """Value of those who are asked to confirm; a follow-up in Copernica on this value mails the question."""
     opt_in: Literal["single", "double"] = "single"
     """``double``: a grant without proof first writes ``pending``, or sends ``confirmation`` to the profile."""
-    confirmation: int | None = None
+    confirmation: Annotated[int, Meta(examples=[17])] | None = None
     """Id of the template that asks for confirmation; without one the pending value's follow-up does."""
 
     def __post_init__(self) -> None:
@@ -69,10 +73,16 @@ class CopernicaConsent(ConsentTarget, frozen=True, kw_only=True, forbid_unknown_
 
 
 class CopernicaAudience(AudienceTarget, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An audience, kept in the profile's subprofile in the audiences collection."""
+    """An audience, kept in the profile's subprofile in the audiences collection, or as an interest of the profile."""
 
     id: int | None = None
     """The audience's number in that subprofile; without one its name stands there."""
+    interest: str | None = None
+    """An interest of the database, which profiles have in place of a number in that subprofile; made where it is missing."""
+
+    def __post_init__(self) -> None:
+        if self.interest is not None and (self.id is not None or not self.interest.strip()):
+            raise ValueError("interest: is a name, and in place of an id; give one of the two")
 
 
 class CopernicaTrigger(TriggerTarget, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -82,7 +92,7 @@ class CopernicaTrigger(TriggerTarget, frozen=True, kw_only=True, forbid_unknown_
     """``subprofile``: a row in the triggers collection, mailed by a follow-up there; ``mailing``: a template is sent at once."""
     template: int | None = None
     """Id of the template (Marketing Suite) of route ``mailing``."""
-    document: int | None = None
+    document: Annotated[int, Meta(examples=[77])] | None = None
     """Id of the document (Publisher) of route ``mailing``."""
 
     def __post_init__(self) -> None:
@@ -122,17 +132,23 @@ class CopernicaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Which of the vendor's two kinds of calls are read: webhooks (Marketing Suite), callback URLs (Publisher), or both."""
     webhook_callers: list[str] = field(default_factory=lambda: ["ms", "publisher"])
     """What may fire the hub's webhooks, where they are registered through the API. Without ``rest`` its own writes fire none."""
+    webhook_triggers: list[WebhookTrigger] = field(
+        default_factory=lambda: ["create", "update", "delete", "unsubscribe"]
+    )
+    """What the hub registers webhooks for; of mails, which call for each: ``click open delivery bounce failure``."""
     signature_mode: Literal["require", "log", "off"] = "require"
     """What is done with a webhook whose signature is wrong or missing: refused, let in and logged, or not even looked at."""
-    signature_keys: dict[str, str] = field(default_factory=dict)
+    signature_keys: Annotated[dict[str, str], Meta(examples=[{"one._domainkey.copernica.com": "MIIBIjANBgkqh…"}])] = (
+        field(default_factory=dict)
+    )
     """Public keys by key id, as p= of their DNS record or as PEM. For these key ids DNS is not asked."""
     max_age_s: int = 300
     """How old a signed request may be, in seconds."""
     require_nonce: bool = True
     """Whether the signature must cover X-Nonce."""
-    public_host: str | None = None
+    public_host: Annotated[str, Meta(examples=["hub.example.net"])] | None = None
     """Host name under which Copernica calls the hub, where a proxy in front of it changes the Host header."""
-    dns_server: str | None = None
+    dns_server: Annotated[str, Meta(examples=["192.0.2.53:53"])] | None = None
     """DNS server that is asked for the keys of signatures, as address:port; without one the system's."""
     pull_mode: Literal["full", "incremental"] = "full"
     """``incremental`` reads what changed since the last pull, and now and then everything."""
@@ -157,19 +173,26 @@ class CopernicaSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
         for name, (least, most, unit) in _RANGES.items():
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name}: expected {least} to {most}{unit}")
+        if self.public_host is not None and not _HOST.fullmatch(self.public_host):
+            raise ValueError(f"public_host: {self.public_host!r} is no host name; write it without https:// and path")
+        self._check_webhooks()
         try:
             ZoneInfo(self.timezone)
         except (KeyError, OSError, ValueError):
             raise ValueError(
                 f"timezone: {self.timezone!r} is not known; give a name such as Europe/Amsterdam"
             ) from None
+        if self.signature_keys:
+            _check_keys(self.signature_keys)
+
+    def _check_webhooks(self) -> None:
         for caller in self.webhook_callers:
             if not _CALLER.fullmatch(caller):
                 raise ValueError(
                     f"webhook_callers: {caller!r} is no word of Copernica's; expected such as ms or publisher"
                 )
-        if self.signature_keys:
-            _check_keys(self.signature_keys)
+        if len(set(self.webhook_triggers)) < len(self.webhook_triggers):
+            raise ValueError("webhook_triggers: one of them is named twice; each has one webhook")
 
     def collection(self, name: str) -> str:
         """The name of one of the hub's collections."""

@@ -38,7 +38,7 @@ class Mailer:
                 return await self._send_to(profile, event)
             except NotThereError:
                 self._ctx.log.info("profile is gone", profile=profile)
-        return await self._send_to(await self._database.upsert(event.email, {}), event)
+        return await self._send_to((await self._database.upsert(event.email, {})).id, event)
 
     async def was_sent(self, event: TriggerEvent[CopernicaTrigger]) -> bool:
         """Whether the row is there, and of a mailing whether the row says so. Raises OutcomeUnknown for one about to go."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
-import aiohttp
 import msgspec
 from aiohttp import web
 
@@ -23,6 +22,8 @@ from .twin_rest import RestApi
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    from .twin_side import CopernicaSide
 
 
 class CopernicaTwin(Twin[CopernicaSettings]):
@@ -43,6 +44,9 @@ class CopernicaTwin(Twin[CopernicaSettings]):
         self.signer = Signer(self.account.id, self.clock.time, self.dns)
         self.calls_made = 0
         """How many webhooks were sent off."""
+        self.questions: list[str] = []
+        """Addresses to which a follow-up on a pending value of consent mailed its question, in order."""
+        self._asks_on: dict[str, str] = {}
         self.account.tell = self._tell
 
     # What the hub and its operators ask of a twin.
@@ -102,6 +106,8 @@ class CopernicaTwin(Twin[CopernicaSettings]):
             if isinstance(consent, CopernicaConsent):
                 values = [consent.granted, consent.denied, consent.unknown, consent.pending]
                 self._furnish_field(consent.field, values)
+                if consent.pending is not None:
+                    self._asks_on[consent.field] = consent.pending
                 self._furnish_mail(self.account.templates, consent.confirmation, f"Confirm {purpose}")
         for name, trigger in furnishing.triggers.items():
             if isinstance(trigger, CopernicaTrigger):
@@ -120,6 +126,11 @@ class CopernicaTwin(Twin[CopernicaSettings]):
     def _furnish_mail(self, known: dict[int, Template], number: int | None, name: str) -> None:
         if number is not None:
             known.setdefault(number, Template(id=number, name=name, subject=name))
+
+    def side(self, furnishing: Furnishing) -> CopernicaSide:
+        from .twin_side import CopernicaSide
+
+        return CopernicaSide(self, furnishing)
 
     def snapshot(self) -> dict[str, Any]:
         """Profiles by address (of several with one address, the later ones with their id), collections, hooks and mails."""
@@ -244,32 +255,24 @@ class CopernicaTwin(Twin[CopernicaSettings]):
         return self.signer.headers(self.hook_url, body, content_type, **forged)
 
     def _tell(self, event: Event) -> None:
+        now, before = event.record.fields, event.before
+        if any(now.get(name) == value != before.get(name) for name, value in self._asks_on.items()):
+            self.questions.append(self.account.email_of(event.record))
         for hook in self.webhooks:
             if hook.hears(event):
                 self.calls_made += 1
-                self.deliver(webhook_body(event, self.calls_made))
+                self.deliver(webhook_body(event, self.calls_made), url=hook.handler)
         for callback in self.callbacks:
             if callback.hears(event):
-                self.deliver(*callback_body(event, callback.shape))
+                self.deliver(*callback_body(event, callback.shape), url=callback.url)
 
-    def deliver(self, body: bytes, content_type: str = FORM) -> None:
-        """Send in the background, signed anew each time, until the hub takes it or the twin stops."""
-        if self.hook_url is None:
-            return
-        task = asyncio.get_running_loop().create_task(self._until_taken(body, content_type))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def deliver(self, body: bytes, content_type: str = FORM, *, url: str | None = None) -> None:
+        """Send in the background, signed anew each time, until the hub takes it or the twin stops.
 
-    async def _until_taken(self, body: bytes, content_type: str) -> None:
-        delay_s = 0.05
-        while True:
-            try:
-                if await self.send(body, self.signed(body, content_type)) == 200:
-                    return
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                pass
-            await self.clock.sleep(delay_s)
-            delay_s = min(delay_s * 2, 5.0)
+        ``url`` is another than the hub's; what is not on this machine is called by nobody.
+        """
+        if url is None or urlsplit(url).hostname == "127.0.0.1":
+            self.emit(body, lambda: self.signer.headers(url or self.hook_url or "", body, content_type), url=url)
 
     # Doors that no vendor has.
 

@@ -35,6 +35,8 @@ class Table(Struct, kw_only=True):
     description: str = ""
     database: int | None = None
     fields: list[Field] = field(default_factory=list)
+    interests: list[str] = field(default_factory=list)
+    """Names of interests that were made; those that profiles have are there too."""
     unsubscribing: Unsubscribing = field(default_factory=Unsubscribing)
 
     @property
@@ -219,6 +221,10 @@ class Account:
             ),
             "",
         )
+
+    def interests(self, table: Table) -> list[str]:
+        """The names of a database's interests."""
+        return sorted({*table.interests, *(name for each in self.records(table) for name in each.interests)})
 
     def create(
         self,

@@ -140,18 +140,24 @@ def collection_row(table: Table) -> dict[str, Any]:
 def database_row(account: Account, table: Table) -> dict[str, Any]:
     """A database with its lists, which are cut at 100 each as any page is."""
     inside = [each for each in account.collections.values() if each.database == table.id]
-    names = sorted({name for each in account.records(table) for name in each.interests})
     return {
         "ID": str(table.id),
         "name": table.name,
         "description": table.description,
         "archived": False,
         "fields": envelope(table.fields, field_row),
-        "interests": envelope(
-            list(enumerate(names, 1)), lambda each: {"ID": str(each[0]), "name": each[1], "group": ""}
-        ),
+        "interests": envelope(numbered_interests(account, table), interest_row),
         "collections": envelope(inside, collection_row),
     }
+
+
+def numbered_interests(account: Account, table: Table) -> list[tuple[int, str]]:
+    """A database's interests with the numbers under which they are shown."""
+    return list(enumerate(account.interests(table), 1))
+
+
+def interest_row(interest: tuple[int, str]) -> dict[str, Any]:
+    return {"ID": str(interest[0]), "name": interest[1], "group": ""}
 
 
 def record_row(record: Record, *, data_only: bool = False) -> dict[str, Any]:

@@ -143,6 +143,11 @@ def _private_key(number: int) -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
+def foreign_key() -> rsa.RSAPrivateKey:
+    """A key that no DNS has: of somebody else, or from before the vendor's first."""
+    return _private_key(-1)
+
+
 class Signer:
     """Signs as the vendor does, with the key that its DNS has just then."""
 

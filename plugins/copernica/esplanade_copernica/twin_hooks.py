@@ -125,6 +125,28 @@ class Hooks:
 
     # Webhooks.
 
+    def add(
+        self,
+        handler: str,
+        trigger: str,
+        callers: Sequence[str] = (),
+        *,
+        database: int | None = None,
+        collection: int | None = None,
+    ) -> Webhook:
+        """Make a webhook."""
+        self._last_id += 1
+        made = Webhook(
+            id=self._last_id,
+            handler=handler,
+            trigger=trigger,
+            callers=list(callers),
+            database=database,
+            collection=collection,
+        )
+        self.webhooks[made.id] = made
+        return made
+
     def _webhook(self, request: web.Request) -> Webhook:
         found = self.webhooks.get(_number(request))
         if found is None:
@@ -135,16 +157,13 @@ class Hooks:
         body = await object_of(request)
         handler, trigger, callers = _said(body, {"handler": "", "trigger": "", "callers": []})
         database, collection = (as_text(body.get(key)) or None for key in ("database", "collection"))
-        made = Webhook(
-            id=self._last_id + 1,
-            handler=handler,
-            trigger=trigger,
-            callers=callers,
+        made = self.add(
+            handler,
+            trigger,
+            callers,
             database=self.account.database(database).id if database else None,
             collection=self.account.collection(collection).id if collection else None,
         )
-        self._last_id = made.id
-        self.webhooks[made.id] = made
         return created(request, "webhook", made.id)
 
     async def _read(self, request: web.Request) -> web.Response:

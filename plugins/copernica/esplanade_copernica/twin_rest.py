@@ -26,10 +26,12 @@ from .twin_answers import (
     filters_of,
     has_filter,
     ids_of,
+    interest_row,
     interests_of,
     is_true,
     json_answer,
     listing,
+    numbered_interests,
     object_of,
     page_of,
     publisher_unsubscribe_row,
@@ -65,6 +67,8 @@ class RestApi:
             ("GET", database, self._database),
             ("GET", f"{database}/fields", self._fields),
             ("POST", f"{database}/fields", self._create_field),
+            ("GET", f"{database}/interests", self._interests),
+            ("POST", f"{database}/interests", self._create_interest),
             ("GET", f"{database}/collections", self._collections),
             ("POST", f"{database}/collections", self._create_collection),
             ("GET", f"{database}/profiles", self._records),
@@ -144,6 +148,18 @@ class RestApi:
         name, kind, value = (as_text(body.get(key, missing)) for key, missing in FIELD_KEYS)
         made = self.account.add_field(table, name, kind, value, **flags, **sizes)
         return created(request, f"{table.kind}/{table.id}/field", made.id)
+
+    async def _interests(self, request: web.Request) -> web.Response:
+        shown = numbered_interests(self.account, self._table(request))
+        return json_answer(listing(request, shown, interest_row))
+
+    async def _create_interest(self, request: web.Request) -> web.Response:
+        """A name that is in use, or none, is refused (inferred, as of fields)."""
+        table, name = self._table(request), as_text((await object_of(request)).get("name")).strip()
+        if not name or name in self.account.interests(table):
+            raise RefusedError("Invalid data provided")
+        table.interests.append(name)
+        return created(request, "interest", len(self.account.interests(table)))
 
     async def _collections(self, request: web.Request) -> web.Response:
         number = self._table(request).id

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOCAL = "%Y-%m-%d %H:%M:%S"
 DATES = {"date", "empty_date", "datetime", "empty_datetime"}
+NUMBERS = {"integer", "float"}
 EMPTY_DATES = {"0000-00-00", "0000-00-00 00:00:00"}
 """What an unset or unreadable date looks like (fact 5)."""
 
@@ -65,10 +66,27 @@ def stored(value: Value, kind: str, zone: str) -> str:
     return moment.strftime(LOCAL if kind.endswith("datetime") else "%Y-%m-%d")
 
 
-def acknowledged(sent: Mapping[str, Value], written: Mapping[str, str]) -> dict[str, Value] | None:
-    """Where Copernica holds a value, of those that were written, in another form than the hub sent it; None when nowhere."""
-    held: dict[str, Value] = {name: text or None for name, text in written.items()}
+def acknowledged(
+    sent: Mapping[str, Value], written: Mapping[str, str], types: Mapping[str, str]
+) -> dict[str, Value] | None:
+    """Where Copernica holds a value, of those that were written, in another form than the hub sent it; None when nowhere.
+
+    A number cannot be empty there: it is 0 (fact 5).
+    """
+    held: dict[str, Value] = {
+        name: text or ("0" if types.get(name) in NUMBERS else None) for name, text in written.items()
+    }
     return {name: value for name, value in held.items() if value != sent[name]} or None
+
+
+def default_of(field: Row) -> str | None:
+    """What a field holds in a profile that was made without it; None where that is nothing (fact 5)."""
+    value, kind = str(field.get("value") or ""), field.get("type")
+    if kind == "select":
+        return next((line.removesuffix("*") for line in value.splitlines() if line.endswith("*")), None)
+    if kind in NUMBERS:
+        return value or "0"
+    return value if value and value not in EMPTY_DATES else None
 
 
 def shown(row: Row, names: Iterable[str]) -> dict[str, Value]:

@@ -13,6 +13,7 @@ import msgspec
 
 from esplanade import Happening, Held, Report
 
+from .audiences import memberships
 from .calls import CHANGES, Call
 from .mapping import COLLECTION
 from .settings import CopernicaConsent
@@ -112,6 +113,7 @@ def _changed(call: Call, where: Places, ctx: Context, email: str | None) -> Repo
         remote_id=call.profile,
         fields=where.shown_below(row) if call.of_subprofile else where.shown(row),
         consents=consents,
+        audiences={} if call.of_subprofile else memberships(call.interests, ctx),
         at=call.at,
         event_id=None if "denied" in consents.values() else event_id(call),
     )

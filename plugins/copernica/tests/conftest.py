@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
-from esplanade import AudienceChange, ConsentEvent, Context, ProfileEvent, TriggerEvent
+from esplanade import AudienceChange, ConsentEvent, Context, ProfileEvent, TriggerEvent, runtime
 from esplanade.testing import FakeClock, open_context
 from esplanade_copernica.plugin import CopernicaConnector
 from esplanade_copernica.settings import CopernicaAudience, CopernicaConsent, CopernicaTrigger
@@ -136,3 +138,26 @@ def calls(twin: CopernicaTwin) -> Callable[[], list[str]]:
         return made
 
     return since
+
+
+@pytest.fixture
+async def own_hub(tmp_path: Path, clock: FakeClock) -> AsyncIterator[tuple[runtime.Hub, CopernicaTwin]]:
+    """A whole hub with one Copernica that it has registered its webhooks at."""
+    connector = {
+        "plugin": "copernica",
+        "twin": True,
+        "settings": {"api_token": "demo-api-token", "database_id": 31},
+        "fields": {"city": "City", "name": "Firstname"},
+    }
+    content = {
+        "hub": {"listen": "127.0.0.1:0", "store": "sqlite:hub.db", "egress": {"allow": ["127.0.0.0/8"]}},
+        "sources": {"shop": {"token": "a-token-of-the-shop-1"}},
+        "connectors": {"copernica": connector},
+    }
+    (tmp_path / "connectors.yaml").write_text(json.dumps(content))
+    hub = await runtime.Hub.start(runtime.load(tmp_path / "connectors.yaml", {}), clock=clock)
+    twin = hub.connections["copernica"].twin
+    assert isinstance(twin, CopernicaTwin)
+    await hub.webhooks("copernica")  # after those that it has registered by itself at its start
+    yield hub, twin
+    await hub.stop()

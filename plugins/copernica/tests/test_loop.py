@@ -18,6 +18,7 @@ CONNECTOR = {
     "consents": {"newsletter": {"field": "Newsletter", "granted": "yes", "denied": "no"}},
     "audiences": {"vip": {"id": 12}},
     "twin": True,
+    "webhooks": "manual",
 }
 
 

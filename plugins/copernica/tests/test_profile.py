@@ -82,7 +82,19 @@ class TestWriting:
     async def test_values_arrive_as_the_field_holds_them(self, hub, twin, name, value, held):
         outcome = await hub.profile(desired={name: value})
         assert fields(twin)[name] == held
-        assert (outcome.acknowledged or {name: value})[name] == held or outcome.acknowledged is None
+        assert (outcome.acknowledged or {}).get(name, value) == held, "what it holds otherwise than it was sent is said"
+
+    async def test_a_new_profile_is_known_to_hold_the_defaults_of_what_was_not_said(self, hub, twin):
+        made = await hub.profile(desired={"City": "Breda"})
+        assert made.acknowledged == {"Points": "0"}, "a number cannot be empty"
+        changed = await hub.profile(desired={"City": "Delft"}, remote_id=made.remote_id)
+        assert changed.acknowledged is None
+        granted = await hub.consent("granted", "eve@example.net", desired={"City": "Gouda"})
+        assert granted.acknowledged == {"Points": "0", "City": "Gouda", "Firstname": None, "Birthdate": None}
+
+    async def test_a_number_that_is_cleared_is_0(self, hub, twin):
+        outcome = await hub.profile(desired={"Points": None}, cleared=["Points"])
+        assert (fields(twin)["Points"], outcome.acknowledged) == ("0", {"Points": "0"})
 
 
 class TestAFilterNeverMatchesEverybody:

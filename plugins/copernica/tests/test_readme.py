@@ -14,7 +14,7 @@ from esplanade_copernica.settings import CopernicaAudience, CopernicaConsent, Co
 README = (Path(__file__).parents[1] / "README.md").read_text("utf-8")
 OWN = {
     *CopernicaSettings.__struct_fields__,
-    "field", "granted", "denied", "unknown", "pending", "opt_in", "confirmation", "id", "route", "template", "document",
+    "field", "granted", "denied", "unknown", "pending", "opt_in", "confirmation", "id", "interest", "route", "template", "document",
 }  # fmt: skip
 
 

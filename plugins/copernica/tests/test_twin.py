@@ -681,7 +681,7 @@ async def test_callbacks_are_managed_by_v1_with_the_token_in_the_query(call, col
 
 async def test_webhooks_speak_in_bracket_notation(call, twin, hub, clock):
     for trigger in ("create", "update", "delete", "unsubscribe"):
-        await call("POST", "/v4/webhooks", {**HOOK, "trigger": trigger, "database": 31})
+        await call("POST", "/v4/webhooks", {**HOOK, "handler": twin.hook_url, "trigger": trigger, "database": 31})
     number = twin.sign_up("noor@example.net", {"points": "many"}, interests={"hats": True})
     made = await hub.form()
     assert made["type"] == "create"
@@ -712,8 +712,12 @@ async def test_webhooks_speak_in_bracket_notation(call, twin, hub, clock):
 
 
 async def test_webhooks_are_for_a_database_or_a_collection_and_for_their_callers(call, twin, hub, collection):
-    await call("POST", "/v4/webhooks", {**HOOK, "database": 31, "callers": ["ms", "publisher"]})
-    await call("POST", "/v4/webhooks", {**HOOK, "trigger": "create", "collection": int(collection)})
+    await call(
+        "POST", "/v4/webhooks", {**HOOK, "handler": twin.hook_url, "database": 31, "callers": ["ms", "publisher"]}
+    )
+    await call(
+        "POST", "/v4/webhooks", {**HOOK, "handler": twin.hook_url, "trigger": "create", "collection": int(collection)}
+    )
     number = twin.sign_up("noor@example.net")
     await call("PUT", f"/v4/profile/{number}", {"fields": {"City": "Breda"}})
     twin.edit_profile(number, {"City": "Breda"})
@@ -733,7 +737,7 @@ async def test_webhooks_are_for_a_database_or_a_collection_and_for_their_callers
 async def test_mail_events_tell_of_one_message(call, twin, hub):
     twin.furnish(Furnishing(triggers={"cart": CopernicaTrigger(route="mailing", template=7)}))
     for trigger in ("click", "bounce"):
-        await call("POST", "/v4/webhooks", {**HOOK, "trigger": trigger, "database": 31})
+        await call("POST", "/v4/webhooks", {**HOOK, "handler": twin.hook_url, "trigger": trigger, "database": 31})
     number = twin.sign_up("noor@example.net")
     sent = {"target": number, "targettype": "profile", "template": 7}
     mailing = (await call("POST", "/v4/draganddrop/emailing", sent)).made
@@ -754,7 +758,7 @@ async def test_callbacks_have_three_shapes(twin, hub):
     number = twin.sign_up("noor@example.net", {"Newsletter": "yes"})
     for shape in "ABC":
         twin.hooks.callbacks.clear()
-        twin.hooks.add_callback("https://hub.example.net/", database=31, shape=shape)
+        twin.hooks.add_callback(twin.hook_url, database=31, shape=shape)
         twin.edit_profile(number, {"Newsletter": "yes"})
         twin.edit_profile(number, {"Newsletter": "no"}, caller="rest")
         _, headers, body = await hub.next()
@@ -777,8 +781,8 @@ async def test_callbacks_have_three_shapes(twin, hub):
 
 
 async def test_a_callback_is_fired_by_what_is_ticked_only(twin, hub, collection):
-    twin.hooks.add_callback("https://h.example/", database=31, triggers=["publisher"], action="update")
-    twin.hooks.add_callback("https://h.example/", database=31, collection=int(collection), action="create")
+    twin.hooks.add_callback(twin.hook_url, database=31, triggers=["publisher"], action="update")
+    twin.hooks.add_callback(twin.hook_url, database=31, collection=int(collection), action="create")
     number = twin.sign_up("noor@example.net")
     twin.edit_profile(number, {"City": "Breda"}, caller="rest")
     twin.unsubscribe(number)
@@ -818,7 +822,7 @@ async def verify(twin, came):
 
 
 async def test_what_is_sent_is_signed(call, twin, hub):
-    await call("POST", "/v4/webhooks", {**HOOK, "trigger": "create"})
+    await call("POST", "/v4/webhooks", {**HOOK, "handler": twin.hook_url, "trigger": "create"})
     twin.sign_up("noor@example.net")
     came = await hub.next()
     said = await verify(twin, came)
@@ -969,7 +973,7 @@ async def test_scripted_faults_come_first(twin, call):
 
 
 async def test_nothing_is_sent_before_the_hub_says_where_it_is(call, twin):
-    await call("POST", "/v4/webhooks", {**HOOK, "trigger": "create"})
+    await call("POST", "/v4/webhooks", {**HOOK, "handler": twin.hook_url, "trigger": "create"})
     twin.sign_up("noor@example.net")
     await twin.settled()
     with pytest.raises(RuntimeError, match="hook_url"):

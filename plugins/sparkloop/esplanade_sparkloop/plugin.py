@@ -37,11 +37,13 @@ from esplanade import (
     Report,
     TemporaryError,
     Value,
+    Webhooks,
     hookimpl,
 )
 
 from . import mapping, order, webhooks
 from .client import Api, IncomingWebhook, is_taken, origin_of, refusal, vanished
+from .registration import Registration
 from .settings import FieldNames, SparkLoopSettings
 
 if TYPE_CHECKING:
@@ -72,6 +74,7 @@ class SparkLoopConnector(Connector[SparkLoopSettings]):
         # An operator may have renamed them, so they are this instance's own.
         self.read_only_fields = frozenset(settings.field_names.all())
         self.can_fetch = settings.mode != "incoming_webhook"
+        self.registers_webhooks = bool(settings.api_key)
         self._judging: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     def endpoint(self) -> Endpoint:
@@ -79,7 +82,8 @@ class SparkLoopConnector(Connector[SparkLoopSettings]):
         headers = {name: value.reveal() for name, value in self.settings.extra_headers.items()}
         if self.settings.mode == "incoming_webhook":
             url = self.settings.incoming_webhook_url.reveal()
-            return Endpoint(base_url=origin_of(url), headers=headers, log_paths=False)
+            api = [str(self.settings.base_url)] if self.registers_webhooks else []
+            return Endpoint(base_url=origin_of(url), headers=headers, origins=api, log_paths=False)
         key = HeaderAuth(name="X-Api-Key", value=self.settings.api_key.reveal())
         return Endpoint(base_url=self.settings.base_url, auth=key, headers=headers)
 
@@ -191,6 +195,14 @@ class SparkLoopConnector(Connector[SparkLoopSettings]):
             return None
         row = mapping.api_subscriber(answer.json())
         return mapping.api_report(row, self.settings, frozenset(ctx.fields.values()), ctx.consents)
+
+    async def register_webhooks(self, url: str, ctx: Context) -> Webhooks:
+        """One webhook for all that the API can switch on. Needs ``api_key``."""
+        return await Registration(ctx, self.settings).register(url)
+
+    async def remove_webhooks(self, ctx: Context) -> Webhooks:
+        """Remove the webhook that ``register_webhooks`` made or took over."""
+        return await Registration(ctx, self.settings).remove()
 
     # By incoming webhook.
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 from urllib.parse import urlsplit
 
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from esplanade import Origin, Secret
 
@@ -60,9 +60,11 @@ class SparkLoopSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """The token from Account settings > Integrations > Webhooks, which SparkLoop sends with each of its webhooks."""
     require_token: bool = True
     """Whether webhooks without a token are refused. A wrong token always is."""
-    extra_headers: dict[str, Secret] = field(default_factory=dict)
+    extra_headers: Annotated[dict[str, Secret], Meta(examples=[{"X-Gateway-Key": "${GATEWAY_KEY}"}])] = field(
+        default_factory=dict
+    )
     """Headers to add to every request, for a gateway in between."""
-    referral_link_template: str | None = None
+    referral_link_template: Annotated[str, Meta(examples=["https://mywebsite.com?rh_ref={code}"])] | None = None
     """Builds the referral link where the API gives only the code, such as https://mywebsite.com?rh_ref={code}."""
     field_names: FieldNames = field(default_factory=FieldNames)
     """Other names for the RH_ fields, as the vendor side of fields: shall call them."""

@@ -18,7 +18,7 @@ from esplanade import Clock, Origin, Secret
 from esplanade.testing import Fault, Furnishing, Twin
 
 from .settings import SparkLoopSettings
-from .twin_account import CAMPAIGN, Account, Member, Refused
+from .twin_account import CAMPAIGN, Account, Member, Refused, is_near
 from .twin_api import ApiV2
 
 if TYPE_CHECKING:
@@ -150,8 +150,12 @@ class SparkLoopTwin(Twin[SparkLoopSettings]):
         return SparkLoopSide(self, furnishing)
 
     def snapshot(self) -> dict[str, Any]:
-        """Subscribers by address, and what the incoming webhook took."""
-        return {"subscribers": self.account.snapshot(), "received": list(self.received)}
+        """Subscribers by address, what the incoming webhook took, and the webhooks that were registered by API."""
+        return {
+            "subscribers": self.account.snapshot(),
+            "received": list(self.received),
+            "webhooks": [msgspec.to_builtins(each) for each in self.account.hooks],
+        }
 
     # What happens at SparkLoop.
 
@@ -210,19 +214,24 @@ class SparkLoopTwin(Twin[SparkLoopSettings]):
         self._announce(self._synced(member))
 
     def _announce(self, *bodies: dict[str, Any]) -> None:
-        """Send webhooks in the background, each only once the one before was taken."""
-        if self.hook_url is None:
-            return
+        """Send webhooks in the background, to each URL once, each only after the one before was taken there.
+
+        ``hook_url`` is the webhook that somebody made in the dashboard, with all events selected. Of those that were registered
+        by API only the ones on this machine or its network are called: a twin talks to nobody else.
+        """
+        registered = {hook.url for hook in self.account.hooks if is_near(hook.url)}
+        for url in sorted(registered | ({self.hook_url} if self.hook_url else set())):
+            told = [body for body in bodies if url == self.hook_url or self.account.hears(url, body["type"])]
+            task = asyncio.get_running_loop().create_task(
+                self._in_turn(url, [msgspec.json.encode(body) for body in told])
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _in_turn(self, url: str, bodies: list[bytes]) -> None:
         headers = {"Content-Type": "application/json", "SparkLoop-Token": self.settings.webhook_token.reveal()}
-        encoded = [msgspec.json.encode(body) for body in bodies]
-
-        async def in_turn() -> None:
-            for body in encoded:
-                await self._emit_until_taken("POST", body, headers)
-
-        task = asyncio.get_running_loop().create_task(in_turn())
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        for body in bodies:
+            await self._emit_until_taken("POST", body, headers, url=url)
 
     # The incoming webhook.
 

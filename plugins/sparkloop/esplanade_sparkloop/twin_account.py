@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 from msgspec import Struct, field
 
@@ -129,6 +131,10 @@ class Account:
         self.hooks.append(hook)
         return hook
 
+    def hears(self, url: str, event: str) -> bool:
+        """Whether an event is sent to a URL that was registered by API."""
+        return any(hook.url == url and hook.events.get(event) for hook in self.hooks)
+
     # The account's words.
 
     def webhook_person(self, member: Member, *, created_at: bool) -> dict[str, Any]:
@@ -165,6 +171,16 @@ class Account:
             }
             for _, member in sorted(self.members.items())
         }
+
+
+def is_near(url: str) -> bool:
+    """Whether a URL is http to this machine or its network, where SparkLoop itself could not call."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        return parts.scheme == "http" and (host == "localhost" or not ip_address(host).is_global)
+    except ValueError:
+        return False
 
 
 def require_address(email: object) -> None:

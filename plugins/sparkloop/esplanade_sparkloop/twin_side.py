@@ -60,6 +60,9 @@ class SparkLoopSide(VendorSide[SparkLoopTwin]):
 
     # The account's set-up.
 
+    def wrong_account(self) -> dict[str, Any]:
+        return {"campaign_uuid": "MFelsewhere01"}
+
     def untidy(self) -> list[Untidy]:
         return [Untidy(field="name", sent=" Noor  de Wit ", held="Noor  de Wit")]
 

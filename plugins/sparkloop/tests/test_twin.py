@@ -315,11 +315,36 @@ async def test_events_belong_to_a_campaign(call):
     assert (await call("POST", events, {"value": 9.5}))[0] == 404
 
 
+@pytest.mark.parametrize(
+    ("url", "status"),
+    [
+        ("https://hub.example", 201),
+        ("http://127.0.0.1:8600/hooks/x", 201),
+        ("http://0.0.0.0:8600", 201),
+        ("http://localhost:8600", 201),
+        ("http://192.168.1.5", 201),
+        ("http://hub.example", 400),
+        ("http://8.8.8.8", 400),
+        ("ftp://127.0.0.1", 400),
+        ("http://[", 400),
+        (None, 400),
+    ],
+)
+async def test_webhooks_go_to_https_or_near_the_twin(call, url, status):
+    answered, answer = await call("POST", "/v2/webhooks", {"url": url})
+    assert answered == status
+    assert status == 201 or answer == {"error": "Url must start with https://"}
+    _, made = await call("POST", "/v2/webhooks", {"url": "https://hub.example"})
+    answered, _ = await call("PUT", f"/v2/webhooks/{made['webhook']['uuid']}", {"url": url})
+    assert (answered == 200) is (status == 201)
+
+
+async def test_events_of_webhooks_are_switched_on_or_off(call):
+    refused = await call("POST", "/v2/webhooks", {"url": "https://hub.example", "new_referral": "yes"})
+    assert refused == (400, {"error": "new_referral is not a boolean"})
+
+
 async def test_webhooks_are_made_read_changed_and_removed(call):
-    assert await call("POST", "/v2/webhooks", {"url": "http://hub.example"}) == (
-        400,
-        {"error": "Url must start with https://"},
-    )
     _, made = await call("POST", "/v2/webhooks", {"url": "https://hub.example", "new_referral": True})
     uuid = made["webhook"]["uuid"]
     assert made["webhook"]["events"]["reward_unlocked"] is None

@@ -25,7 +25,7 @@ class Groups:
 
     async def writable(self, group: int, where: str, campaign: Campaign) -> int:
         """The same id, unless the group is one of Webpower's own: writing to those sends mails or lifts opt-outs."""
-        own = {self.settings.optin_group_id, self.settings.unsubscribe_group_id}
+        own = {self.settings.optin_group_id, *self.settings.refusals}
         if group not in own:
             own |= await self._system_groups(campaign)
         if group in own:
@@ -104,8 +104,8 @@ class Groups:
         taken = {
             await self.writable(group, "consents or audiences", campaign) for group in held & (audiences | set(granted))
         }
-        suppressed = self.settings.unsubscribe_group_id
-        lawful = suppressed is None or suppressed not in await campaign.groups_of(new)
+        refusals = set(self.settings.refusals)
+        lawful = not refusals or refusals.isdisjoint(await campaign.groups_of(new))
         given = sorted(group for group in taken if (lawful if granted.get(group) else group not in granted))
         if given:
             await campaign.join(new, given)

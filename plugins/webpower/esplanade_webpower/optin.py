@@ -81,10 +81,11 @@ class Consents:
         return known or (await save(who, event.desired, self.campaign, self.ctx)).id
 
     async def _join(self, contact: int, group: int, event: ConsentEvent[WebpowerConsent]) -> None:
-        suppressed = self.settings.unsubscribe_group_id
-        if suppressed is not None and suppressed in await self.campaign.groups_of(contact):
+        refusals = self.settings.refusals
+        refused = sorted(set(refusals) & await self.campaign.groups_of(contact)) if refusals else []
+        if refused:
             raise PermanentError(
-                f"consents.{event.purpose}: the contact is in Webpower's group {suppressed} of the unsubscribed, which "
+                f"consents.{event.purpose}: the contact is in Webpower's group {refused[0]} of those who want no mail, which "
                 "only the person may leave: let them subscribe at Webpower, or use opt_in: double"
             )
         try:

@@ -1,6 +1,6 @@
 """Reading everything a campaign holds, page by page, from wherever an earlier run stopped.
 
-First all contacts (addresses and mapped fields), then the members of each consent group, then those who unsubscribed.
+First all contacts (addresses and mapped fields), then the members of each consent group, then those who want no mail.
 Webpower pages by number, so a row that leaves a list while it is read moves others onto a page that was read before. A
 total that shrank gives it away; then the page before is read again, and nobody is lost.
 """
@@ -112,8 +112,7 @@ class Pull:
 
     async def _begin(self) -> Place:
         groups = await self._listable(sorted(self.purposes))
-        if self.settings.unsubscribe_group_id is not None:
-            groups.append(self.settings.unsubscribe_group_id)
+        groups += self.settings.refusals
         return Place(
             todo=groups,
             singly=bool(groups) and not await self._can_list(groups[0]),
@@ -185,7 +184,7 @@ class Pull:
         return Page(reports=reports, covers=sorted(self._purposes_of(read)))
 
     def _is_of_use(self, group: int) -> bool:
-        return group in self.purposes or group == self.settings.unsubscribe_group_id
+        return group in self.purposes or group in self.settings.refusals
 
     def _purposes_of(self, groups: Iterable[int]) -> list[str]:
         return [purpose for group in groups for purpose in self.purposes.get(group, ())]
@@ -225,13 +224,13 @@ class Pull:
                 consents |= dict.fromkeys(purposes, "granted")
             elif groups is not None and absences:
                 consents |= dict.fromkeys(purposes, "absent")
-        if groups is not None and self.settings.unsubscribe_group_id in groups:
+        if groups is not None and not groups.isdisjoint(self.settings.refusals):
             consents |= dict.fromkeys(self._purposes_of(self.purposes), "denied")
         consents |= dict.fromkeys(self._refused_by_field(row), "denied")
         return _report(contact, row, fields=set(self.ctx.fields.values()), consents=consents)
 
     def _held_by_members(self, group: int) -> dict[str, Held]:
-        if group == self.settings.unsubscribe_group_id:
+        if group in self.settings.refusals:
             return dict.fromkeys(self._purposes_of(self.purposes), "denied")
         return dict.fromkeys(self.purposes.get(group, ()), "granted")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from esplanade import AudienceTarget, ConsentTarget, Origin, Secret, TriggerTarget
 
@@ -61,9 +61,9 @@ class WebpowerTrigger(TriggerTarget, frozen=True, kw_only=True, forbid_unknown_f
 class PublishedFilter(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which property of a mailing says that it is published."""
 
-    property: str
+    property: Annotated[str, Meta(examples=["status"])]
     """Name of the property in the mailing list."""
-    values: list[str | int | bool]
+    values: Annotated[list[str | int | bool], Meta(examples=[["published"]])]
     """The values that mean published."""
 
 
@@ -96,7 +96,7 @@ class Removal(Struct, frozen=True, kw_only=True):
 class WebpowerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One campaign of one Webpower licence."""
 
-    license: str | None = None
+    license: Annotated[str, Meta(examples=["demo"])] | None = None
     """Name of the licence: the first label of https://<license>.webpower.eu."""
     base_url: Origin | None = None
     """The vendor's origin, in place of the one derived from the licence, such as https://acme.webpower.asia."""
@@ -104,9 +104,9 @@ class WebpowerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Client id from Admin > REST credentials in Webpower."""
     client_secret: Secret
     """Client secret that belongs to the client id."""
-    campaign_id: int
+    campaign_id: Annotated[int, Meta(examples=[42])]
     """Id of the campaign whose contacts, groups and mailings are used."""
-    path_overrides: dict[str, str] = field(default_factory=dict)
+    path_overrides: Annotated[dict[str, str], Meta(examples=[{"mailings": "/{cid}/mailings"}])] = field(default_factory=dict)
     """Calls whose path differs at this licence, by name, such as {mailings: "/{cid}/mailings"}."""
     contact_update_mode: Literal["merge", "full"] = "merge"
     """``merge`` sends every mapped field; ``full`` first reads the contact and sends its other fields back too."""
@@ -114,25 +114,29 @@ class WebpowerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Body that adds a contact to groups: [135], {"groups": [135]} or [{"id": 135}]."""
     group_remove: list[str] = field(default_factory=lambda: list(REMOVALS))
     """Calls that take a contact out of a group, tried in order until one is supported; {gid} is the group."""
-    audience_group_prefix: str = ""
+    audience_group_prefix: Annotated[str, Meta(examples=["CDP - "])] = ""
     """Put before an audience's name when its group is found or made by name."""
-    subscribe_extra_body: dict[str, object] = field(default_factory=dict)
+    subscribe_extra_body: Annotated[dict[str, object], Meta(examples=[{"groups": ["{group}"]}])] = field(
+        default_factory=dict
+    )
     """Merged into the body of the subscribe call; the text "{group}" stands for the consent group's id."""
     unsubscribe_mode: Literal["group", "endpoint", "field", "none"] = "group"
     """How an opt-out is told: leave the group, call unsubscribe_path, write unsubscribe_field, or not at all."""
     unsubscribe_path: str = "/{cid}/contact/{id}/unsubscribe"
     """Call of mode ``endpoint``; without {id} the address is sent in the body."""
-    unsubscribe_field: str | None = None
+    unsubscribe_field: Annotated[str, Meta(examples=["optout_{purpose}"])] | None = None
     """Custom field of mode ``field``; {purpose} in it stands for the purpose."""
     unsubscribe_value: str = "true"
     """What mode ``field`` writes for an opt-out; a later grant empties the field."""
-    unsubscribe_group_id: int | None = None
+    unsubscribe_group_id: Annotated[int, Meta(examples=[61])] | None = None
     """Id of the system group of unsubscribed contacts; its members are read as opted out of every mapped purpose."""
+    complaint_group_id: int | None = None
+    """Id of the system group of those who reported a mail as spam; its members are read in the same way."""
     optin_group_id: int = 60
     """Id of the system opt-in group, which is never written to because that sends opt-in mails."""
     page_length: int = 500
     """How many rows to ask for at once; 100 is used instead when Webpower refuses this many."""
-    contacts_since_param: str | None = None
+    contacts_since_param: Annotated[str, Meta(examples=["modified_since"])] | None = None
     """Query parameter that limits the contact list to what changed since a time, if the licence has one."""
     group_contacts_path: str = "/{cid}/group/{gid}/contact"
     """Call that lists a group's contacts; where it is missing, each contact's groups are read one by one."""
@@ -150,7 +154,7 @@ class WebpowerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What further webhook and callback topics mean: contact, unsubscribed, deleted, happening or ignore."""
     callback_token: Secret = Secret("")
     """Token that callbacks of Webpower's own triggers carry as ``token``; without it callbacks are refused."""
-    default_lang: str | None = None
+    default_lang: Annotated[str, Meta(examples=["nl"])] | None = None
     """Language of new contacts, two letters, when no field is mapped to ``lang``."""
 
     def __post_init__(self) -> None:
@@ -195,6 +199,11 @@ class WebpowerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def origin(self) -> str:
         """Where the licence lives."""
         return self.base_url or f"https://{self.license}.webpower.eu"
+
+    @property
+    def refusals(self) -> list[int]:
+        """The system groups whose members want no mail."""
+        return [group for group in (self.unsubscribe_group_id, self.complaint_group_id) if group is not None]
 
     def path(self, call: str, **parts: int) -> str:
         """The path of a call of ``PATHS``, from the origin, with its parts filled in."""

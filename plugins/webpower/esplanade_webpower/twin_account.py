@@ -297,6 +297,8 @@ class Account:
                 raise RefusedError(422, "extraContactData: expected {field, value} with text")
             if not str(entry["field"]).startswith("DMD_"):
                 raise RefusedError(422, f"extraContactData: {entry['field']} must start with DMD_")
+            if len(entry["value"]) > MAX_VALUE:
+                raise RefusedError(422, f"extraContactData: {entry['field']} is too long")
             data[entry["field"]] = entry["value"]
         if mailing not in self.mailings:
             raise RefusedError(404, "Mailing not found")

@@ -11,13 +11,23 @@ from esplanade.testing import Call, Contact, Mail, Untidy, VendorSide
 
 from .settings import WebpowerAudience, WebpowerConsent, WebpowerTrigger
 from .twin import WebpowerTwin
-from .twin_account import BOUNCED, OPT_IN
+from .twin_account import BOUNCED, COMPLAINED, OPT_IN
 
 if TYPE_CHECKING:
-    from esplanade import Held
+    from esplanade import Held, ValueType
 
     from .twin_account import Account
     from .twin_account import Contact as Row
+
+KINDS: dict[ValueType, str] = {
+    "text": "varchar",
+    "number": "float",
+    "boolean": "boolean",
+    "date": "date",
+    "datetime": "datetime",
+    "multi-select": "multiselect",
+}
+"""The types of fields, as the vendor may call them; only ``varchar`` is known."""
 
 SUBSCRIBER = 9_999
 """Number of a contact that exists only in webhooks that are made up."""
@@ -48,6 +58,7 @@ class WebpowerSide(VendorSide[WebpowerTwin]):
                 email=each["email"],
                 trigger=names[each["mailing"]],
                 trigger_id=each["extraContactData"].get("DMD_trigger_id"),
+                language=each["extraContactData"].get("DMD_language"),
                 words=each["extraContactData"],
             )
             for each in self.account.mails
@@ -75,6 +86,9 @@ class WebpowerSide(VendorSide[WebpowerTwin]):
     def confirm(self, email: str) -> bool:
         return self.account.confirm(email)
 
+    def readdress(self, email: str, new: str) -> None:
+        self.account.update(self._row(email), {"email": new})
+
     def remove(self, email: str) -> None:
         self.account.remove(self._row(email))
 
@@ -83,23 +97,46 @@ class WebpowerSide(VendorSide[WebpowerTwin]):
         row.groups.add(self._audiences()[audience])
 
     def bounce(self, email: str) -> None:
-        """Mail to a contact comes back for good."""
         self._row(email).groups.add(BOUNCED)
+
+    def complain(self, email: str) -> None:
+        self._row(email).groups.add(COMPLAINED)
 
     # The account's set-up.
 
     def drop_field(self, name: str) -> None:
         del self.account.fields[name]
+        for row in self.account.contacts.values():
+            row.custom.pop(name, None)
+
+    def add_field(self, name: str, type_: ValueType, options: list[str]) -> None:
+        self.account.add_field(name, KINDS[type_])
+
+    def retype_field(self, name: str) -> None:
+        self.account.fields[name].type = "integer"
+
+    def wipe(self, purpose: str) -> None:
+        for row in self.account.contacts.values():
+            row.groups.discard(self._group(purpose))
+
+    def run_dry(self) -> None:
+        self.account.credits = 0
 
     def unpublish(self, trigger: str) -> None:
         target = self.furnishing.triggers[trigger]
         assert isinstance(target, WebpowerTrigger)  # this twin's own kind of target
         self.account.mailings[target.mailing].published = False
 
+    def wrong_account(self) -> dict[str, Any]:
+        return {"campaign_id": self.twin.settings.campaign_id + 1}
+
     def untidy(self) -> list[Untidy]:
         return [Untidy(field="city", sent="x" * 300, held="x" * 255)]
 
     # Calls to the hub.
+
+    def tell(self, email: str) -> None:
+        self.twin.announce(self._row(email))
 
     def calls(self) -> dict[str, Call]:
         token = self.twin.settings.callback_token.reveal()
@@ -115,19 +152,26 @@ class WebpowerSide(VendorSide[WebpowerTwin]):
     def forgeries(self) -> dict[str, Call]:
         body = self._created("made.up@example.net")
         good = self._signed(body)
-        wrong = hmac_hex("another secret", body)
+        elsewhere = body.replace(b'"campaign_id":', b'"campaign_id":1')
+        wrong = hmac_hex("the secret before this one", body)
+        said, form = "topic=clicked&email=made.up%40example.net", {"Content-Type": "application/x-www-form-urlencoded"}
         without = {name: value for name, value in good.headers.items() if name != "x-mailpro-signature"}
         return {
-            "without a signature": Call(headers=without, body=body),
-            "signed with another secret": Call(headers={**good.headers, "x-mailpro-signature": wrong}, body=body),
-            "of another licence": Call(headers={**good.headers, "x-mailpro-license": "another"}, body=body),
-            "with another body": Call(headers=good.headers, body=body.replace(b"made.up", b"else")),
-            "in another form": Call(headers=good.headers, body=msgspec.json.format(body, indent=2)),
-            "callback with a wrong token": Call(
-                method="GET", query="token=wrong&topic=clicked&email=made.up%40example.net"
-            ),
-            "callback without a token": Call(method="GET", query="topic=clicked&email=made.up%40example.net"),
+            "no signature": Call(headers=without, body=body),
+            "bad signature: of another body": Call(headers=good.headers, body=body.replace(b"made.up", b"else")),
+            "rotated key": Call(headers={**good.headers, "x-mailpro-signature": wrong}, body=body),
+            "wrong account: another licence": Call(headers={**good.headers, "x-mailpro-license": "another"}, body=body),
+            "wrong account: another campaign": self._signed(elsewhere),
+            "re-serialised": Call(headers=good.headers, body=msgspec.json.format(body, indent=2)),
+            "bad token: in a query": Call(method="GET", query=f"token=wrong&{said}"),
+            "bad token: in a form": Call(headers=form, body=f"token=wrong&{said}".encode()),
+            "no token: in a query": Call(method="GET", query=said),
+            "no token: in a form": Call(headers=form, body=said.encode()),
         }
+
+    def unheard_of(self) -> Call:
+        body = self._created("made.up@example.net")
+        return Call(headers=self.twin.signed("contact.polished", body), body=body)
 
     # Inside.
 
@@ -162,7 +206,9 @@ class WebpowerSide(VendorSide[WebpowerTwin]):
         asked = any(each["contact"] == row.id for each in self.account.pending)
         consents: dict[str, Held] = {}
         for purpose in self.furnishing.consents:
-            if self._group(purpose) in row.groups:
+            if COMPLAINED in row.groups:
+                consents[purpose] = "denied"
+            elif self._group(purpose) in row.groups:
                 consents[purpose] = "granted"
             elif asked and self._group(purpose) in self.account.double:
                 consents[purpose] = "pending"

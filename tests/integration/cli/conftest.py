@@ -46,7 +46,7 @@ from msgspec import Struct
 
 from esplanade import (
     AuthenticationError, CheckResult, Choice, Connector, ConsentTarget, Discovery, Endpoint, FieldInfo, Manifest, Outcome,
-    Page, PermanentError, Report, hookimpl,
+    Page, PermanentError, Report, Webhooks, hookimpl,
 )
 
 
@@ -82,6 +82,18 @@ class Crm(Connector[CrmSettings]):
     async def discover(self, ctx):
         fields = [FieldInfo(name="FIRST_NAME", label="First name"), FieldInfo(name="City", type="text"), FieldInfo(name="x")]
         return Discovery(fields=fields, groups=[Choice(id="7", name="News")])
+
+    async def register_webhooks(self, url, ctx):
+        if self.settings.status == "unauthorized":
+            raise AuthenticationError("the key is refused")
+        kept = await ctx.kv.get("url") == url
+        await ctx.kv.set("url", url)
+        return Webhooks(kept=["update"]) if kept else Webhooks(made=["update"])
+
+    async def remove_webhooks(self, ctx):
+        there = await ctx.kv.get("url") is not None
+        await ctx.kv.set("url", None)
+        return Webhooks(removed=["update"] if there else [])
 
     async def pull(self, cursor, ctx):
         return Page(reports=[Report(email="pulled@example.com", fields={"FIRST_NAME": "Pia"})])

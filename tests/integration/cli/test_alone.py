@@ -12,6 +12,7 @@ COMMANDS = [
     ["check"], ["connectors"], ["dead"], ["delivery"], ["discover"], ["explain"], ["import"], ["pause"],
     ["person"], ["person", "erase"], ["plugins"], ["pull"], ["queue"],
     ["replay"], ["resume"], ["run"], ["schema"], ["send"], ["send", "profile"], ["send", "consent"], ["send", "trigger"], ["twin"],
+    ["webhooks"],
 ]  # fmt: skip
 
 
@@ -278,6 +279,53 @@ def test_a_pull_tells_how_many_the_guard_holds(esplanade, project):
     assert ended.code == 0
     assert ended.out.splitlines()[-1] == "11 held by the guard: see the alert"
     assert esplanade("pull", "crm", "--json").json["held"] == 11
+
+
+# webhooks
+
+
+def test_webhooks_are_registered_and_what_was_made_is_known_the_next_time(esplanade):
+    made = esplanade("webhooks", "crm")
+    assert (made.code, made.err) == (0, "")
+    assert made.out.split() == ["webhook", "what", "was", "done", "update", "made"]
+    found = esplanade("webhooks", "crm", "--json")
+    assert found.json == {"kept": ["update"], "made": [], "mended": [], "removed": []}
+
+
+def test_webhooks_are_removed_and_how_to_keep_them_away_is_said(esplanade, project):
+    esplanade("webhooks", "crm")
+    removed = esplanade("webhooks", "crm", "--remove")
+    assert removed.out.splitlines()[-1].split() == ["update", "removed"]
+    assert "set `webhooks: manual` for crm" in removed.err
+    project.write("connectors.yaml", CONNECTORS.replace("./crm.py", "./crm.py\n    webhooks: manual"))
+    again = esplanade("webhooks", "crm", "--remove")
+    assert (again.code, again.out, again.err) == (0, "crm: there was no webhook to remove\n", "")
+
+
+def test_webhooks_that_cannot_be_registered_say_why(esplanade, project, monkeypatch):
+    unknown = esplanade("webhooks", "crmm")
+    assert unknown.code == 2
+    assert "did you mean crm?" in unknown.err
+    for flags in ([], ["--remove"]):
+        ended = esplanade("webhooks", "cdp", *flags)
+        assert ended.code == 1
+        assert "cdp cannot register webhooks: the plugin webhook has no register_webhooks" in ended.err
+        assert "`esplanade connectors` shows" in ended.err
+    monkeypatch.setenv("CRM_STATUS", "unauthorized")
+    ended = esplanade("webhooks", "crm")
+    assert (ended.code, ended.err.splitlines()[-1]) == (
+        1,
+        "esplanade: connector crm: AuthenticationError: the key is refused",
+    )
+    project.write("connectors.yaml", CONNECTORS.replace("  public_url: http://127.0.0.1:8600\n", ""))
+    ended = esplanade("webhooks", "crm")
+    assert ended.code == 1
+    assert ended.err.splitlines()[-1].endswith("set hub.public_url")
+    project.write("crm.py", CRM + TWIN)
+    project.write("connectors.yaml", CONNECTORS.replace("./crm.py", "./crm.py\n    twin: true"))
+    ended = esplanade("webhooks", "crm")
+    assert ended.code == 1
+    assert "lives in the hub; start `esplanade run`" in ended.err
 
 
 # explain, queue, dead, replay

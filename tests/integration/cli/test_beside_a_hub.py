@@ -68,6 +68,20 @@ async def test_pull_discover_and_check_ask_the_hub(project, aside, hub):
     assert refused.err == "esplanade: cdp cannot be discovered: the plugin webhook has no discover\n"
 
 
+async def test_webhooks_are_registered_by_the_hub_that_runs(project, aside, hub):
+    made = await aside("webhooks", "crm", "--json")
+    assert made.json == {"kept": [], "made": ["update"], "mended": [], "removed": []}
+    key = f"/hooks/crm/{hub.hook_keys()['crm']}"
+    kept = await hub.store.read(lambda reader: reader.value("crm", "url"))
+    assert kept == f"http://127.0.0.1:8600{key}"
+    assert key not in made.out
+    removed = await aside("webhooks", "crm", "--remove")
+    assert removed.out.splitlines()[-1].split() == ["update", "removed"]
+    refused = await aside("webhooks", "cdp")
+    assert refused.code == 1
+    assert refused.err.startswith("esplanade: cdp cannot register webhooks: the plugin webhook has no")
+
+
 async def test_an_import_goes_through_the_running_hub(project, aside, hub):
     rows = "".join(f"p{number}@example.com,{number}\n" for number in range(600))
     people = project.write("people.csv", f"email,city\n{rows}nobody,x\n")

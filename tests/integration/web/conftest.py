@@ -13,7 +13,7 @@ from esplanade.config.model import Config, ConnectorConfig, Hub, Source
 from esplanade.errors import StorageFull
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.world import World
-from esplanade.model import CheckResult, Choice, Discovery
+from esplanade.model import CheckResult, Choice, Discovery, Webhooks
 from esplanade.observe.metrics import Metrics
 from esplanade.store.sqlite.store import SqliteStore
 from esplanade.sync.identity import normalise
@@ -105,6 +105,11 @@ class WebHub:
 
     async def check(self, connector):
         return CheckResult()
+
+    async def webhooks(self, connector, *, remove):
+        if self.vendor_error is not None:
+            raise self.vendor_error
+        return Webhooks(removed=["update"]) if remove else Webhooks(made=["update"], kept=["create"])
 
     async def replay(self, wanted, *, force):
         self.orders.append(("replay", wanted, force))

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from esplanade.errors import AuthenticationError, MissingMethodError, RateLimited
+from esplanade.errors import AuthenticationError, MissingMethodError, NoPublicUrl, PluginError, RateLimited
 from esplanade.ingest.accept import ROOM
 from esplanade.model import Exchange
 from esplanade.records import Attempt, Clocked, ConnectorState, Delivery, LedgerRow, Note, Remote, Standing
@@ -291,6 +291,33 @@ async def test_connectors_are_pulled_and_discovered(client):
     assert pulled == {"pages": 2, "read": 150, "changed": 3, "held": 350}
     found = await (await client.post("/v1/connectors/webpower/discover")).json()
     assert found["groups"] == [{"id": "135", "name": "Nieuwsbrief", "detail": None}]
+
+
+async def test_webhooks_are_registered_and_removed(client):
+    made = await (await client.post("/v1/connectors/webpower/webhooks")).json()
+    assert made == {"kept": ["create"], "made": ["update"], "mended": [], "removed": []}
+    removed = await (await client.delete("/v1/connectors/webpower/webhooks")).json()
+    assert removed == {"kept": [], "made": [], "mended": [], "removed": ["update"]}
+
+
+@pytest.mark.parametrize("method", ["post", "delete"])
+async def test_webhooks_that_cannot_be_registered_or_removed_say_why(tmp_path, hub, client, method):
+    def ask(name="webpower"):
+        return client.request(method, f"/v1/connectors/{name}/webhooks")
+
+    assert "webpower" in (await problem_of(await ask("nobody"), 404))["detail"]
+    await problem_of(await ask("off"), 409)
+    for error in (MissingMethodError("it has no register_webhooks"), NoPublicUrl("set hub.public_url")):
+        hub.vendor_error = error
+        problem = await problem_of(await ask(), 409)
+        assert (problem["type"], problem["detail"]) == ("not-supported", str(error))
+    for error in (RateLimited("quota", retry_after=30), PluginError("the plugin raised KeyError")):
+        hub.vendor_error = error
+        problem = await problem_of(await ask(), 502)
+        assert problem["error"] == type(error).__name__
+    (folder := tmp_path / "open").mkdir()
+    async with running(folder, admin_token="admin-token") as (_, stranger):
+        await problem_of(await stranger.request(method, "/v1/connectors/webpower/webhooks"), 401)
 
 
 @pytest.mark.parametrize("order", ["pause", "resume", "pull", "discover"])

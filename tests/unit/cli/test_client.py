@@ -6,6 +6,7 @@ from aiohttp import web
 from esplanade.cli.client import RunningHub, _reachable
 from esplanade.cli.operator import OperationError, Wanted, batches, moment
 from esplanade.config.model import Config, Hub, Source
+from esplanade.model import Webhooks
 from esplanade.values import Secret
 
 CONFIG = {"hub": Hub(admin_token=Secret("admin")), "sources": {"shop": Source(token=Secret("shop"))}, "connectors": {}}
@@ -68,6 +69,16 @@ async def test_a_plugin_that_cannot_says_so_in_its_own_words(hub):
         await hub.discover("crm")
     assert str(said.value) == why
     assert await hub.check("crm") is None
+
+
+async def test_webhooks_are_registered_by_post_and_removed_by_delete(hub):
+    hub.answers += [(200, {}, {"made": ["update"]}), (200, {}, {"removed": ["update"]})]
+    assert await hub.webhooks("crm", remove=False) == Webhooks(made=["update"])
+    assert await hub.webhooks("crm", remove=True) == Webhooks(removed=["update"])
+    assert [(method, path) for method, path, _, _ in hub.asked] == [
+        ("POST", "/v1/connectors/crm/webhooks"),
+        ("DELETE", "/v1/connectors/crm/webhooks"),
+    ]
 
 
 async def test_a_hub_that_does_not_answer_is_named(tmp_path):

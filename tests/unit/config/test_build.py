@@ -46,6 +46,7 @@ def test_a_whole_connector(load):
             schedule: {pull: "0 3 * * *", pending_check: 15m}
             source: shop
             hook_key: 0123456789abcdef
+            webhooks: manual
             pace: {rate: 300/m, burst: 1, concurrency: 2, daily: 100000}
             retry: {window: 1d, min_attempts: 1, base: 500ms, cap: 1m}
             timeout: 5s
@@ -61,6 +62,7 @@ def test_a_whole_connector(load):
     assert main.triggers["cart"].expires == 6 * 3600
     assert main.triggers["7"].mailing == 1
     assert main.conflict == {"firstname": "esp"}
+    assert main.webhooks == "manual"
     assert (main.pace.rate, main.retry.base, main.breaker.failures) == (5.0, 0.5, 1)
     assert not main.all_fields
     assert config.warnings == []
@@ -68,6 +70,13 @@ def test_a_whole_connector(load):
 
 def test_settings_may_be_left_out_when_all_have_defaults(load):
     assert load(connectors("small: {}")).connectors["small"].settings.url == "https://small.example/in"
+
+
+def test_webhooks_are_registered_by_the_hub_unless_the_file_says_otherwise(load, problems):
+    assert load(connectors("small: {}")).connectors["small"].webhooks == "auto"
+    assert problems(connectors("small: {webhooks: off}")) == [
+        "2:21: connectors.small.webhooks: 'off' is not one of auto, manual"
+    ]
 
 
 def test_settings_left_out_are_missing_key_by_key(problems):

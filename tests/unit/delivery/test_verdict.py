@@ -34,6 +34,15 @@ def verdict(result, kind="profile", repeat="safe", *, attempts=1, age=0.0):
     return verdict_on(result, delivery, now=NOW, retry=Retry(), rng=Random(3), repeat=repeat)
 
 
+@pytest.mark.parametrize("repeat", REPEATS)
+@pytest.mark.parametrize("error", [*UNKNOWN, UnreadableAnswer("no JSON")], ids=lambda error: type(error).__name__)
+def test_a_question_that_was_perhaps_put_is_never_put_again(repeat, error):
+    delivery = Delivery(id=1, lane="crm", kind="consent", attempts=1, first_at=NOW)
+    found = verdict_on(error, delivery, now=NOW, retry=Retry(), rng=Random(3), repeat=repeat, asks=True)
+    assert isinstance(found, Park)
+    assert found.reason == "outcome-unknown"
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("repeat", REPEATS)
 class TestWhateverTheKindAndTheRepeatClass:

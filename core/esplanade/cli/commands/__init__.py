@@ -3,11 +3,13 @@
 from .audit import audit
 from .hub import check, connectors, discover, pause, pull, resume
 from .people import explain, import_, person
+from .plugin import plugin
 from .plugins import plugins, schema
 from .queue import dead, delivery, queue, replay
 from .run import run
 from .send import send
 from .twin import twin
+from .webhooks import webhooks
 
 COMMANDS = (
     audit,
@@ -20,6 +22,7 @@ COMMANDS = (
     import_,
     pause,
     person,
+    plugin,
     plugins,
     pull,
     queue,
@@ -29,6 +32,7 @@ COMMANDS = (
     schema,
     send,
     twin,
+    webhooks,
 )
 
 __all__ = ["COMMANDS"]

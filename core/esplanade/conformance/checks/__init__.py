@@ -1,5 +1,5 @@
 """The checks themselves, one module for each family of rules. Importing this registers all of them."""
 
-from . import consents, loops, profiles
+from . import connection, consents, delivery, docs, hostile, inbound, loops, observing, pacing, package, profiles, settings
 
-__all__ = ["consents", "loops", "profiles"]
+__all__ = ["connection", "consents", "delivery", "docs", "hostile", "inbound", "loops", "observing", "pacing", "package", "profiles", "settings"]

@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 PLUGINS := $(wildcard plugins/*/pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo run test test-long check lint types bench profile docs data clean
+.PHONY: help demo run test test-long coverage check lint types bench profile docs data clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,14 @@ test: $(STAMP) ## the whole test-suite
 
 test-long: $(STAMP) ## the larger profiles of the property and fault tests
 	ESPLANADE_PROFILE=long $(BIN)/python -m pytest --timeout=1800
+
+coverage: $(STAMP) ## how much of each plugin its own tests run: 95 % at least
+	@for plugin in $(notdir $(patsubst %/pyproject.toml,%,$(PLUGINS))); do \
+	  echo "== $$plugin"; \
+	  $(BIN)/python -m coverage run --source=plugins/$$plugin/esplanade_$$plugin \
+	    -m pytest --ignore=plugins/$$plugin/tests/test_conformance.py plugins/$$plugin/tests || exit 1; \
+	  $(BIN)/python -m coverage report || exit 1; \
+	done
 
 lint: $(STAMP) ## ruff and the import contracts
 	$(BIN)/ruff check .
@@ -53,4 +61,4 @@ data: $(STAMP) ## make tests/data/people.csv anew (seeded, so the same each time
 	$(BIN)/python tests/data/make_people.py
 
 clean: ## remove what the commands above made
-	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist *.db *.db-wal *.db-shm
+	rm -rf $(VENV) .mypy_cache .ruff_cache .import_linter_cache .hypothesis .coverage build dist *.db *.db-wal *.db-shm

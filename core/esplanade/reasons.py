@@ -58,7 +58,7 @@ REASONS: Mapping[Reason, Meaning] = MappingProxyType(
             remedy="`conflict` of the connector says who wins; consent has a law of its own",
         ),
         "drift": Meaning(
-            means="the vendor holds something else than it was sent: it cut or refused a value, or lost the contact",
+            means="the vendor holds something else than it was sent: it altered, cut or refused a value, or lost the contact",
             remedy="see what the field takes at the vendor, or send a value that it can hold",
         ),
         "duplicate": Meaning(means="this event id, or this trigger for this person, was seen before"),

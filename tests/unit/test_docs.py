@@ -43,6 +43,12 @@ def test_every_command_that_is_shown_exists(path: Path) -> None:
     assert set(shown) <= COMMANDS
 
 
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_that_is_named_exists(path: Path) -> None:
+    for file, name in re.findall(r"`([\w/-]+\.py)::(test_\w+)`", path.read_text("utf-8")):
+        assert re.search(rf"\bdef {name}\(", (ROOT / file).read_text("utf-8")), f"{path.name} names {file}::{name}"
+
+
 def test_the_tree_in_errors_shows_every_class_where_it_stands() -> None:
     _, _, tree = (errors.__doc__ or "").partition("\n\n")
     drawn = re.findall(r"^([│├└─ ]*)([A-Z]\w+)", tree, re.MULTILINE)

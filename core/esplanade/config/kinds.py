@@ -90,7 +90,9 @@ def examples(key: Key) -> list[Any]:
     if is_secret(key.kind):
         return [f"${{{key.name.upper()}}}"]
     kinds = [key.kind, *members(key.kind)]
-    return list({repr(each): each for kind in kinds for meta in unwrap(kind)[1] for each in meta.examples or []}.values())
+    return list(
+        {repr(each): each for kind in kinds for meta in unwrap(kind)[1] for each in meta.examples or []}.values()
+    )
 
 
 def origin_of(kind: Kind) -> Any:

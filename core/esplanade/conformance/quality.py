@@ -65,15 +65,23 @@ def load_quality(plugin: type[Connector[Any]]) -> Quality:
 
 
 def _find(plugin: type[Connector[Any]]) -> Path:
+    if (path := paper_of(plugin, NAME)) is not None:
+        return path
     package = plugin.__module__.partition(".")[0]
-    for folder in folders_of(plugin):
-        for path in (folder / NAME, folder.parent / NAME):
-            if path.is_file():
-                return path
     raise PluginLoadError(
         f"plugin {plugin.__module__}:{plugin.__qualname__} has no {NAME}; write one into {package}/ or beside it, "
         "with owner, contact, sample and skips"
     )
+
+
+def paper_of(plugin: type[Connector[Any]], name: str) -> Path | None:
+    """A file of a plugin that is no module: in its package, or in a checkout beside it."""
+    for folder in folders_of(plugin):
+        homes = [folder, *([folder.parent] if (folder.parent / "pyproject.toml").is_file() else [])]
+        for path in (home / name for home in homes):
+            if path.is_file():
+                return path
+    return None
 
 
 def folders_of(plugin: type[Connector[Any]]) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
-from .quality import folders_of
+from .quality import paper_of
 
 if TYPE_CHECKING:
     from esplanade.connector import Connector
@@ -68,8 +68,5 @@ def blocks_of(markdown: str, language: str) -> list[str]:
 
 
 def _file_of(plugin: type[Connector[Any]], name: str) -> str:
-    for folder in folders_of(plugin):
-        for path in (folder / name, folder.parent / name):
-            if path.is_file():
-                return path.read_text("utf-8")
-    return ""
+    path = paper_of(plugin, name)
+    return path.read_text("utf-8") if path is not None else ""

@@ -116,6 +116,11 @@ class Lane:
         self.wake()
 
     @property
+    def under_way(self) -> int:
+        """How many calls are under way."""
+        return self._calls.running
+
+    @property
     def health(self) -> Literal["closed", "open", "half-open"]:
         """The breaker's state now."""
         return self._health.state(self._clock.time())
@@ -359,10 +364,11 @@ class Lane:
         now = self._clock.time()
         idle = self.paused or self._draining or not self._window.is_due(now)
         until = self._alarm(now)
-        if not self._calls.running and not self._calls.waiting:
-            if idle:
+        if not self._calls.running:
+            if idle and not self._calls.waiting:
                 self._quiet.set()
-            if idle or (until is not None and until > now):
+                self._still.set()
+            elif until is not None and until > now:
                 self._still.set()
         if until is None:
             await self._woken.wait()

@@ -16,7 +16,7 @@ from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Connector
 from esplanade.context import Context, Log
-from esplanade.errors import PermanentError, PluginError
+from esplanade.errors import DeliveryError, PermanentError, PluginError
 from esplanade.ingest import doubt
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.rows import differs, seen_whole
@@ -31,6 +31,7 @@ from esplanade.sync.guard import limit
 from esplanade.sync.identity import address_key
 
 from .inbound import entry, report_body
+from .verdict import words
 
 JOB = "pull"
 CHUNK = 100
@@ -95,11 +96,23 @@ class Puller:
     async def _pull(self, progress: Callable[[PullResult], None]) -> PullResult:
         name = self._connector.name
         saved = await self._load()
+        resumed = saved.cursor is not None
         result = PullResult()
         while not saved.read:
             await self._intake.wait_for_room()
             read_at = self._clock.time()
-            page = await self._page(saved.cursor)
+            try:
+                page = await self._page(saved.cursor)
+            except Exception as problem:
+                if not resumed or _may_pass(problem):
+                    raise
+                # an earlier version of the plugin may have written the cursor, or the vendor have forgotten what it names
+                self._log.warning("pull_begun_anew", error=words(problem))
+                await self._store.run(lambda unit: _forget(unit, name))
+                saved = await self._load()
+                continue
+            finally:
+                resumed = False
             saved.cursor, saved.covers = page.cursor, sorted({*saved.covers, *page.covers})
             saved.read = page.cursor is None
             changed = await self._store.run(partial(self._keep, saved=saved, page=page, read_at=read_at))
@@ -311,6 +324,11 @@ def _stranger(remote_id: str | None, email: str | None) -> int:
     """A mark for somebody whom the fold makes a person of only after the page was read; no person has such a number."""
     named = f"id {remote_id}" if remote_id is not None else f"email {address_key(email or '') or ''}"
     return -1 - int.from_bytes(hashlib.blake2b(named.encode(), digest_size=7).digest())
+
+
+def _may_pass(problem: Exception) -> bool:
+    """Whether the same page may well be read later."""
+    return isinstance(problem, DeliveryError) and not isinstance(problem, PermanentError)
 
 
 def _forget(unit: Unit, connector: str) -> None:

@@ -86,8 +86,8 @@ class Settlement:
             self._pause(unit, verdict.state, verdict.error, now)
         delivery = self._claimed(unit, one.work)
         if delivery is not None and not isinstance(verdict, Done | Withdrawn):
-            asked = one.work.job.asks and isinstance(verdict, Park)
-            self.lose_base(unit, delivery, asked=asked)  # the hook may make several requests, and a vendor act before it fails
+            # the hook may have made several requests, and a vendor acts before it fails
+            self.lose_base(unit, delivery, asked=one.work.job.asks and isinstance(verdict, Park))
         return delivery
 
     def _claimed(self, unit: Unit, work: Work[Send]) -> Delivery | None:
@@ -120,6 +120,10 @@ class Settlement:
             unit.save_remote(remote)
             return send.former is None and retire(unit, person, self._connector, contact, chain)
         left = _left_behind(remote, send, outcome) or next((one for one in remote.former if one not in known), None)
+        remade = held and left is None and None not in {remote.remote_id, outcome.remote_id}
+        remade = remade and remote.remote_id != outcome.remote_id
+        if remade:
+            self._lose_contact(unit, delivery, remote, now)
         remote.remote_id = outcome.remote_id or remote.remote_id
         if held and delivery.kind == "profile":
             self._count(unit, remote.owned, send)
@@ -130,10 +134,19 @@ class Settlement:
             remote.fields.update(outcome.acknowledged)
         if send.consent is not None and (outcome.status != "unchanged" or outcome.reason != "no-consent"):
             _hold_consent(remote, send.email, *send.consent)
-        return self._follow_up(unit, person, remote, send, left, chain, held=held)
+        return self._follow_up(unit, person, remote, send, left, chain, held=held, remade=remade)
 
     def _follow_up(
-        self, unit: Unit, person: Person, remote: Remote, send: Send, left: Contact | None, chain: Chain, *, held: bool
+        self,
+        unit: Unit,
+        person: Person,
+        remote: Remote,
+        send: Send,
+        left: Contact | None,
+        chain: Chain,
+        *,
+        held: bool,
+        remade: bool,
     ) -> bool:
         """What the vendor must be told next, once it has said which of its contacts the person is; whether there is any."""
         moved_from = _moved_from(send) if held else None
@@ -147,10 +160,21 @@ class Settlement:
         unit.save_remote(remote)
         if left is not None:
             retire(unit, person, self._connector, left, chain)
-        if left is None and not absorbed and not joined:
+        if left is None and not absorbed and not joined and not remade:
             return False
         tell_all(unit, person, self._connector, chain)
         return True
+
+    def _lose_contact(self, unit: Unit, delivery: Delivery, remote: Remote, now: float) -> None:
+        """The vendor has made the contact anew, so the one that the hub knew was deleted there, and nothing of it is left."""
+        for name in remote.owned:
+            run = unit.audience(self.lane, name)
+            run.members = max(run.members - 1, 0)
+            unit.save_audience(self.lane, name, run)
+        remote.fields, remote.audiences, remote.owned = {}, {}, []
+        remote.consents = {purpose: state for purpose, state in remote.consents.items() if state == "pending"}
+        detail = "the vendor no longer had this contact, and made another one"
+        unit.note(self.note(delivery, now, "reported", reason="drift", detail=detail))
 
     def _count(self, unit: Unit, owned: list[str], send: Send) -> None:
         """Keep count of the members whom the hub has put into each audience, for the guard."""
@@ -225,7 +249,8 @@ class Settlement:
         remote = unit.remote(delivery.person, self.lane) or Remote(person=delivery.person, connector=self.lane)
         remote.unknown = True
         if delivery.kind == "consent" and former_ref(delivery) is None:
-            before = remote.consents.pop(delivery.subject, None)  # what else is acknowledged says nothing of this purpose
+            # what else is acknowledged says nothing of this purpose
+            before = remote.consents.pop(delivery.subject, None)
             if asked:
                 remote.asked[delivery.subject], remote.consents[delivery.subject] = before, "pending"
         tried = remote.sent.get("address", [])
@@ -243,7 +268,7 @@ class Settlement:
         self,
         delivery: Delivery,
         now: float,
-        what: Literal["sent", "not-sent", "failed"],
+        what: Literal["sent", "not-sent", "failed", "reported"],
         *,
         reason: Reason | PluginReason | None = None,
         detail: str = "",

@@ -31,7 +31,7 @@ def without_values(words: str, content: Any, more: Iterable[str] = ()) -> str:
         return words
     longest_first = sorted(found, key=lambda each: (-len(each), each))
     known = "|".join(re.escape(each) for each in longest_first)
-    return re.sub(rf"(?<!\w)(?:{known})(?!\w)", INSTEAD, words, flags=re.IGNORECASE)
+    return re.sub(rf"(?<![\w@])(?:{known})(?![\w@])", INSTEAD, words, flags=re.IGNORECASE)
 
 
 def _texts(content: Any, more: Iterable[str]) -> Iterator[str]:

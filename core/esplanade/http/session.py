@@ -58,6 +58,7 @@ class Session:
         clock: Clock,
         log: Log,
         max_bytes: int = 10 * 1024 * 1024,
+        connections: int = _CONNECTIONS,
     ) -> None:
         base = URL(endpoint.base_url)
         self._connector = connector
@@ -82,7 +83,8 @@ class Session:
         require_clean(headers)
         self._loop = asyncio.get_running_loop()
         self._sweep = Sweep(timeout_s)
-        self._pool = GuardedConnector(guard, limit=_CONNECTIONS, keepalive_timeout_s=_KEEPALIVE_S)
+        # One connection carries one request at a time, so that nobody who asks makes more of them than the vendor allows.
+        self._pool = GuardedConnector(guard, limit=connections, keepalive_timeout_s=_KEEPALIVE_S)
         # Two clients on one pool, so that what is secret cannot go where it must not.
         self._clients = {
             True: _client(self._pool, headers),

@@ -43,7 +43,7 @@ def read_fields(reading: Reading) -> None:
             case "cut":
                 remote.rejected[vendor] = remote.sent[f"field:{vendor}"][-1].value
                 remote.fields[vendor] = reported
-                reading.notes.append(("drift", f"{vendor} was cut or refused"))
+                reading.notes.append(("drift", f"{vendor} was altered, cut or refused"))
             case "keep":
                 remote.fields[vendor] = reported
                 reading.back.fields.add(name)

@@ -118,6 +118,7 @@ class Connection:
                 guard=guard,
                 clock=shared.clock,
                 log=log,
+                connections=config.pace.concurrency,
             )
         except (Exception, SystemExit) as problem:  # the boundary: a plugin's constructor may raise anything
             if twin is not None:

@@ -22,7 +22,7 @@ Weighed = Literal["echo", "same", "take", "keep", "cut", "ask", "returned"]
 """What becomes of one reported value.
 
 ``echo``: our own write come back. ``same``: equal to the hub's. ``take``: a change to take over. ``keep``: older or outvoted,
-the hub's stands. ``cut``: the vendor refused or cut what it was sent. ``ask``: perhaps from before our last write, so the
+the hub's stands. ``cut``: the vendor refused, cut or altered what it was sent. ``ask``: perhaps from before our last write, so the
 vendor must be asked. ``returned``: an echo of a write that was replaced since, or a true return to its value: the same.
 """
 
@@ -133,7 +133,7 @@ def weigh(
         return "echo"
     if (sent := echoed(remote, f"field:{key}", reported, telling, alters)) is not None:
         return "echo" if sent.at > remote.acked_at else "returned"
-    if _was_cut(reported, remote, key, alters):
+    if _was_cut(reported, remote, key, alters) or _was_altered(remote, key, telling, alters):
         return "cut"
     if hub is not None and alike(reported, hub.value, alters):
         return "same"
@@ -200,6 +200,18 @@ def _was_cut(reported: Value, remote: Remote, key: str, alters: Declared) -> boo
         return True
     rules = alters.get("text", Alters())
     return isinstance(reported, str) and held(sent[-1].value, rules).startswith(held(reported, rules))
+
+
+def _was_altered(remote: Remote, key: str, telling: Telling, alters: Declared) -> bool:
+    """Whether the vendor, asked after it took our last write, holds something else and yet says that nothing changed since.
+
+    So this is what it made of ours; sent again, it would come to the same again.
+    """
+    sent = remote.sent.get(f"field:{key}")
+    if not sent or not telling.fresh or not telling.has_clock or f"field:{key}" in remote.confirmed:
+        return False
+    is_since = telling.at > remote.acked_at or sent[-1].at > remote.acked_at
+    return not is_since and alike(remote.fields.get(key), sent[-1].value, alters)
 
 
 def _is_rejected(rejected: Mapping[str, Value], name: str, value: Value) -> bool:

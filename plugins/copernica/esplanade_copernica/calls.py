@@ -212,7 +212,10 @@ def _call(said: Mapping[str, Any], settings: CopernicaSettings, *, is_callback: 
     rows = [row for row in (said.get("subprofile"), said.get("profile")) if isinstance(row, dict)]
     before = _first(rows, ("fields",)) or _first([said], ("fields",))
     changed = _first([said, *rows], ("parameters", "updated"))
-    values = _overlaid(before, changed)
+    without_time = kind in CHANGES and "time" not in said and "timestamp" not in said
+    is_webhook = not (is_callback or rows or without_time)
+    # a callback's fields are as they were, a webhook's as they are: what the vendor made of what it was called with
+    values = _overlaid(changed, before) if is_webhook else _overlaid(before, changed)
     collection = next((found for row in (said, *rows) if (found := _id(row.get("collection")))), None)
     subprofile, profile, own = _number(said.get("subprofile")), _number(said.get("profile")), _id(said.get("id"))
     of_subprofile, bare = (subprofile or collection) is not None, None
@@ -229,11 +232,10 @@ def _call(said: Mapping[str, Any], settings: CopernicaSettings, *, is_callback: 
     persons = _first([said.get("profile")], ("fields",)) if of_subprofile else values
     email = _address(said.get("recipient") if kind in MAIL_EVENTS else _named(persons, settings.email_field))
     previous = None if of_subprofile else _address(_named(before, settings.email_field))
-    without_time = kind in CHANGES and "time" not in said and "timestamp" not in said
     return Call(
         kind=kind,
         word=word,
-        origin="callback" if is_callback or rows or without_time else "webhook",
+        origin="webhook" if is_webhook else "callback",
         profile=profile,
         subprofile=subprofile,
         bare=bare,

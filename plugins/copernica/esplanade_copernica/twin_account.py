@@ -121,6 +121,8 @@ class Account:
         self.unsubscribes: list[Unsubscribed] = []
         self.blocked: set[str] = set()
         """Mail domains that the database keeps out: creating such a profile fails."""
+        self.tidy: Callable[[str], str] = str
+        """What becomes of every text that is written to a field of type text, as where a follow-up puts names right."""
         self.announces_unchanged = False
         """Whether an update that changes no value fires webhooks, too; the vendor does not say."""
         self._last_field = 20_990
@@ -236,7 +238,7 @@ class Account:
         interests: dict[str, bool] | None = None,
     ) -> Record:
         """A new record, even where another has the same values."""
-        held = {each.name: each.default() for each in table.fields} | written(table.fields, values)
+        held = {each.name: each.default() for each in table.fields} | self._written(table, values)
         self._keep_out(table, held)
         now, kept = self.now(), self.profiles if table.database is None else self.subprofiles
         record = Record(
@@ -266,7 +268,7 @@ class Account:
         if record.removed is not None:
             raise RefusedError("No entity with supplied ID")
         table, before, had = self.table_of(record), dict(record.fields), list(record.interests)
-        record.fields.update(written(table.fields, values))
+        record.fields.update(self._written(table, values))
         wanted = {**dict.fromkeys(had, True), **(interests or {})}
         record.interests = sorted(name for name, has in wanted.items() if has)
         changed = (record.fields, record.interests) != (before, had)
@@ -274,6 +276,11 @@ class Account:
             record.modified = self.now()
         if changed or self.announces_unchanged:
             self._tell("update", record, caller, parameters=_called_with(table, values), before=before)
+
+    def _written(self, table: Table, values: dict[str, Any]) -> dict[str, str]:
+        texts = {each.name for each in table.fields if each.type == "text"}
+        held = written(table.fields, values)
+        return {name: self.tidy(text) if name in texts else text for name, text in held.items()}
 
     def remove(self, record: Record, *, caller: str) -> None:
         """Delete; a profile's subprofiles go with it, unannounced (inferred)."""

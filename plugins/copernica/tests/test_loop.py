@@ -124,3 +124,27 @@ async def test_somebody_who_signs_up_at_the_vendor_becomes_known_and_is_not_writ
     person = await hub.store.read(lambda reader: reader.person_by_email("eve@example.net"))
     assert person.fields["city"].value == "Gouda"
     assert writes(twin) == []
+
+
+@pytest.mark.parametrize("shape", ["A", "B", "webhook"])
+async def test_a_vendor_that_puts_every_name_right_is_heard_and_not_answered(hub, twin, shape):
+    """What comes back is neither what was sent nor what was there before."""
+    twin.account.tidy = lambda text: " ".join(text.split()).title()
+    if shape == "webhook":
+        for trigger in ("create", "update", "delete"):
+            twin.hooks.add(twin.hook_url, trigger, database=31)
+    else:
+        twin.hooks.add_callback(twin.hook_url, database=31, action="all", shape=shape)
+    for name in ("  noor   van dam", "NOOR VAN DAM", "noor van dam "):
+        await says(hub, "profile", email="noor@example.net", fields={"name": name, "city": "den haag"})
+        await at_rest(hub, twin)
+    assert twin.find("noor@example.net").fields["Firstname"] == "Noor Van Dam"
+    assert len(writes(twin)) <= 3, "one for each that the shop said, and none for what came back"
+    twin.requests.clear()
+    await hub.pull("copernica")
+    await at_rest(hub, twin)
+    assert len(writes(twin)) <= (shape == "B"), "shape B tells what was sent, as if that were held"
+    twin.requests.clear()
+    await hub.pull("copernica")
+    await at_rest(hub, twin)
+    assert writes(twin) == []

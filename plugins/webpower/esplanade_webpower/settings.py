@@ -106,7 +106,9 @@ class WebpowerSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """Client secret that belongs to the client id."""
     campaign_id: Annotated[int, Meta(examples=[42])]
     """Id of the campaign whose contacts, groups and mailings are used."""
-    path_overrides: Annotated[dict[str, str], Meta(examples=[{"mailings": "/{cid}/mailings"}])] = field(default_factory=dict)
+    path_overrides: Annotated[dict[str, str], Meta(examples=[{"mailings": "/{cid}/mailings"}])] = field(
+        default_factory=dict
+    )
     """Calls whose path differs at this licence, by name, such as {mailings: "/{cid}/mailings"}."""
     contact_update_mode: Literal["merge", "full"] = "merge"
     """``merge`` sends every mapped field; ``full`` first reads the contact and sends its other fields back too."""

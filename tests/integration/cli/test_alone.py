@@ -10,7 +10,7 @@ from tests.integration.cli.conftest import CONNECTORS, CRM
 COMMANDS = [
     [], ["audit"], ["audit", "verify"],
     ["check"], ["connectors"], ["dead"], ["delivery"], ["discover"], ["explain"], ["import"], ["pause"],
-    ["person"], ["person", "erase"], ["plugins"], ["pull"], ["queue"],
+    ["person"], ["person", "erase"], ["plugin"], ["plugin", "test"], ["plugins"], ["pull"], ["queue"],
     ["replay"], ["resume"], ["run"], ["schema"], ["send"], ["send", "profile"], ["send", "consent"], ["send", "trigger"], ["twin"],
     ["webhooks"],
 ]  # fmt: skip

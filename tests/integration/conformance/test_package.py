@@ -87,7 +87,7 @@ async def test_requirements_that_do_not_hold(tmp_path, installed, requires, word
         ("import os\nos.environ['WRONG'] = '1'\n", "importing it changes the environment"),
         ("import sys\nsys.path.append('elsewhere')\n", "importing it changes sys.path"),
         ("import socket\nline = socket.socket()\n", "importing it changes sockets"),
-        ("import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n", "importing it changes threads"),
+        ("from threading import *\nThread(target=Event().wait, daemon=True).start()\n", "importing it changes threads"),
         ("import signal\nsignal.signal(signal.SIGUSR1, signal.SIG_IGN)\n", "importing it changes signal handlers"),
         ("print('hello')\n", "importing it prints 'hello"),
         ("import warnings\nwarnings.warn('old', DeprecationWarning)\n", "importing it warns: DeprecationWarning: old"),

@@ -49,7 +49,7 @@ class AcmeSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """Anything."""
     region: AcmeRegion = field(default_factory=AcmeRegion)
     """Where."""
-    code: Annotated[str, Meta(pattern=r"^[A-Z]{2}$")] | None = None
+    code: Annotated[str, Meta(pattern=r"^[A-Z]{2}$", examples=["NL"])] | None = None
     """Two capitals."""
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from esplanade.config import as_json, load_schema
+from esplanade.config.kinds import label
 
 KINDS = {"string": str, "integer": int, "number": (int, float), "boolean": bool, "object": dict, "array": list}
 
@@ -130,10 +131,24 @@ def test_what_is_wrong_does_not(accepts, value):
 def test_docstrings_of_fields_are_its_descriptions(types):
     properties = load_schema(types)["$defs"]["AcmeSettings"]["properties"]
     assert properties["page_size"] == {
+        "title": "Page size",
         "anyOf": [{"type": "integer", "minimum": 1, "maximum": 500}, {"type": "string", "pattern": r"\$\{.+\}"}],
         "description": "Rows a page.",
         "default": 100,
     }
+
+
+def test_keys_have_labels_that_a_form_can_show():
+    assert label("client_id") == "Client ID"
+    assert label("base_url") == "Base URL"
+    assert label("api_key") == "API key"
+
+
+def test_examples_are_those_of_the_type_and_of_secrets_a_reference(types):
+    properties = load_schema(types)["$defs"]["AcmeSettings"]["properties"]
+    assert properties["code"]["examples"] == ["NL"]
+    assert properties["api_key"]["examples"] == ["${API_KEY}"]
+    assert "examples" not in properties["page_size"]
 
 
 def test_defaults_are_written_as_in_the_file(types):

@@ -53,6 +53,10 @@ def test_only_whole_words():
     assert without_values("cannot find scanned cans", {"v": "can"}) == "cannot find scanned cans"
 
 
+def test_an_address_is_left_whole_for_others_to_know():
+    assert without_values("no ada@example.com, ada", ["ada", "example"]) == "no ada@example.com, [value]"
+
+
 def test_the_longest_first():
     assert without_values("no New York Street", ["York", "New York Street"]) == "no [value]"
 

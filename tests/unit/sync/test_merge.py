@@ -322,3 +322,44 @@ def test_what_the_vendor_made_of_a_value_is_not_sent_again(fields):
     held = {name: value.lower().strip() if isinstance(value, str) else value for name, value in fields.items()}
     assert all(alike(fields[name], held[name], alters) for name in fields)
     assert delta(ADA, fields, {}, remote(fields=held), Traits(alters=alters)).is_empty()
+
+
+class TestWhatAVendorMakesOfAValue:
+    """It was asked after it took our write, and holds something else."""
+
+    def weigh(self, *, at=90.0, has_clock=True, fresh=True, confirmed=(), base="ada", acked_at=100.0):
+        remote = Remote(
+            person=1,
+            connector="crm",
+            fields={"first": base},
+            sent={"field:first": [Clocked("ada", 99.0)]},
+            confirmed=list(confirmed),
+            acked_at=acked_at,
+        )
+        telling = Telling(now=5_000.0, window=600.0, at=at, has_clock=has_clock, fresh=fresh)
+        return weigh(
+            "Ada!",
+            key="first",
+            remote=remote,
+            hub=Clocked("ada", 98.0),
+            telling=telling,
+            conflict="newest",
+            traits=Traits(),
+        )
+
+    def test_that_nothing_changed_since_says_that_it_altered_ours(self):
+        assert self.weigh() == "cut"
+
+    @pytest.mark.parametrize(
+        "otherwise",
+        [
+            {"at": 101.0},
+            {"has_clock": False, "at": 101.0},
+            {"base": "eve"},
+            {"confirmed": ["field:first"]},
+            {"fresh": False},
+        ],
+        ids=lambda each: ",".join(each),
+    )
+    def test_anything_else_leaves_room_for_a_change(self, otherwise):
+        assert self.weigh(**otherwise) != "cut"

@@ -1,5 +1,37 @@
 """The checks themselves, one module for each family of rules. Importing this registers all of them."""
 
-from . import connection, consents, delivery, docs, hostile, inbound, loops, observing, pacing, package, profiles, settings
+from . import (
+    audiences,
+    connection,
+    consents,
+    delivery,
+    docs,
+    hostile,
+    inbound,
+    loops,
+    observing,
+    pacing,
+    package,
+    profiles,
+    pulls,
+    settings,
+    triggers,
+)
 
-__all__ = ["connection", "consents", "delivery", "docs", "hostile", "inbound", "loops", "observing", "pacing", "package", "profiles", "settings"]
+__all__ = [
+    "audiences",
+    "connection",
+    "consents",
+    "delivery",
+    "docs",
+    "hostile",
+    "inbound",
+    "loops",
+    "observing",
+    "pacing",
+    "package",
+    "profiles",
+    "pulls",
+    "settings",
+    "triggers",
+]

@@ -131,13 +131,13 @@ class _Example:
         folder.mkdir()
         path = folder / "connectors.yaml"
         path.write_text(json.dumps({**self.said, "hub": hub, "connectors": connectors}, default=str), "utf-8")
-        return load(path, self._environment(own))
+        return load(path, self._environment())
 
-    def _environment(self, connectors: Mapping[str, Any]) -> dict[str, str]:
+    def _environment(self) -> dict[str, str]:
         """A value for every variable without a default: the sample's for that key where there is one."""
         sample = self.trial.quality.sample.get("settings", {})
         found = dict(os.environ)
-        for key, text in _texts(connectors):
+        for key, text in _texts(self.said):
             for match in REFERENCE.finditer(text):
                 found[match[1]] = str(sample.get(key, OTHERWISE))
         return found

@@ -213,11 +213,15 @@ class Page(Struct, frozen=True, kw_only=True):
 
     ``covers`` names the purposes whose holders this pull has listed one and all, once it ended. Somebody whom
     the vendor held for such a purpose and whom no page reported has left it.
+    A pull that reads only what changed may list in ``present`` the remote ids that the vendor still has. Once ``whole`` says
+    that the pages have listed all of them, somebody whose id was not among them has left every purpose that they held.
     """
 
     reports: list[Report]
     cursor: str | None = None
     covers: list[str] = field(default_factory=list)
+    present: list[str] = field(default_factory=list)
+    whole: bool = False
 
 
 class PersonRef(Struct, frozen=True, kw_only=True):

@@ -213,7 +213,7 @@ TWINS = {
     "there is none": ("", "set `twin: false`"),
     "its import fails": ("@classmethod\ndef twin(cls):\n    import esplanade_of_the_future", "ModuleNotFoundError"),
     "it cannot be built": (
-        BAD_TWIN.format(method="__init__(self, settings): raise ValueError('no account')"),
+        BAD_TWIN.format(method="__init__(self, settings, clock=None): raise ValueError('no account')"),
         "no account",
     ),
     "it cannot be pointed at": (BAD_TWIN.format(method="routes(self): return []"), "NotImplementedError"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, TypeAlias, assert_never
+from typing import Any, Literal, Protocol, TypeAlias, assert_never
 
 from msgspec import Struct, field
 
 from esplanade.model import Kind
 from esplanade.reasons import REASONS
 from esplanade.records import Delivery, DeliveryFilter
+from esplanade.testing import VendorSide
 from esplanade.testing.faults import Action
 
 from .check import CheckFailed, require
@@ -23,6 +24,13 @@ RECOVERY_S = 90.0
 """So long, by the hub's clock, what is left to do may take with such a connector."""
 STEP_S = 2.0
 """Steps of time that are no longer than a call may take, so that none is cut off by the clock's running ahead."""
+
+
+class Scene(Protocol):
+    """Where a tale is looked at in the end: a rig, or anything else that has a vendor's side."""
+
+    trial: Trial
+    side: VendorSide[Any]
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -110,25 +118,25 @@ class Tale(Struct, frozen=True, kw_only=True):
         require(found, f"nothing was queued for {self.words}")
         return found[-1]
 
-    def is_held(self, rig: Rig) -> bool:
+    def is_held(self, scene: Scene) -> bool:
         """Whether the vendor holds what it shall."""
-        contacts = [each for each in rig.side.contacts() if each.email.lower() == self.email]
-        purpose = rig.trial.purposes[0]
+        contacts = [each for each in scene.side.contacts() if each.email.lower() == self.email]
+        purpose = scene.trial.purposes[0]
         match self.said:
             case "profile":
-                return [each.fields.get(rig.trial.fields[rig.trial.text]) for each in contacts] == [self.value]
+                return [each.fields.get(scene.trial.fields[scene.trial.text]) for each in contacts] == [self.value]
             case "grant":
                 return [each.consents.get(purpose) for each in contacts] == ["granted"]
             case "denial":
                 return all(each.consents.get(purpose) != "granted" for each in contacts)
             case "trigger":
-                return self.mails(rig) == 1
+                return self.mails(scene) == 1
             case _ as never:
                 assert_never(never)
 
-    def mails(self, rig: Rig) -> int:
+    def mails(self, scene: Scene) -> int:
         """How many mails the trigger had sent."""
-        return sum(each.email.lower() == self.email for each in rig.side.mails())
+        return sum(each.email.lower() == self.email for each in scene.side.mails())
 
 
 def _grant(email: str, purpose: str) -> dict[str, Any]:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from esplanade.clock import Clock
+from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Connector, methods_of
 from esplanade.errors import ConfigError
 from esplanade.model import KINDS, Kind
@@ -179,6 +181,10 @@ class Trial:
             return problem.problems
         return []
 
+    async def config(self, **given: Any) -> ConnectorConfig:
+        """The connector as the reader makes it of a connectors.yaml; see ``load``. Raises ConfigError."""
+        return (await self.load(**given)).config.connectors[NAME]
+
     def _entry(self, changes: Mapping[str, Any], at: Twin[Any] | None) -> dict[str, Any]:
         entry = {"plugin": self.name, "twin": True, "pace": PACE, **self.sample(**changes)}
         if at is not None:
@@ -192,7 +198,7 @@ class Trial:
         return connection.twin
 
     @asynccontextmanager
-    async def twin(self, clock: FakeClock) -> AsyncIterator[Twin[Any]]:
+    async def twin(self, clock: Clock) -> AsyncIterator[Twin[Any]]:
         """Run the twin by itself, for hubs that come and go (``hub(at=…)``)."""
         loaded = await self.load()
         config = loaded.config.connectors[NAME]

@@ -34,6 +34,8 @@ from .inbound import entry, report_body
 from .verdict import words
 
 JOB = "pull"
+PRESENT = ""
+"""In place of a purpose: the vendor has the contact, whatever it holds."""
 CHUNK = 100
 """People whom one unit looks at: few enough that it does not keep the writer from the next commit."""
 
@@ -54,6 +56,8 @@ class Saved(Struct, kw_only=True):
     began_at: float
     cursor: str | None = None
     covers: list[str] = field(default_factory=list)
+    whole: bool = False
+    """The pages have listed every contact that the vendor has."""
     read: bool = False
     """Every page is read; what is missing from them is still to be judged."""
 
@@ -114,7 +118,10 @@ class Puller:
             finally:
                 resumed = False
             saved.cursor, saved.covers = page.cursor, sorted({*saved.covers, *page.covers})
+            saved.whole = saved.whole or page.whole
             saved.read = page.cursor is None
+            for first in range(0, len(page.present), CHUNK):  # before the cursor moves: who is not marked has left
+                await self._store.run(partial(self._mark, run=saved.run, present=page.present[first : first + CHUNK]))
             changed = await self._store.run(partial(self._keep, saved=saved, page=page, read_at=read_at))
             self._journalled(changed)
             result.pages += 1
@@ -205,12 +212,18 @@ class Puller:
         unit.append(entries)
         return len(entries)
 
+    def _mark(self, unit: Unit, run: str, present: list[str]) -> None:
+        for remote_id in present:
+            person = unit.person_by_remote(self._connector.name, remote_id)
+            if person is not None:
+                unit.mark_seen(self._connector.name, run, PRESENT, person.id)
+
     # People who were not reported.
 
     async def _missing(self, saved: Saved) -> tuple[int, int]:
         """Report those whom the vendor held for a purpose and no longer lists, unless they are suspiciously many."""
         gone = held_back = 0
-        for purpose in saved.covers:
+        for purpose in self._connector.consents if saved.whole else saved.covers:
             holders, absent = await self._count_missing(saved, purpose)
             allowed = limit(holders, self._world().hub.guard.max_downgrades)
             doubtful = absent > allowed
@@ -260,9 +273,14 @@ class Puller:
         missing = [
             remote
             for remote in holding
-            if remote.acked_at < saved.began_at and not self._was_seen(unit, saved.run, purpose, remote)
+            if remote.acked_at < saved.began_at and self._is_missing(unit, saved, purpose, remote)
         ]
         return remotes[-1].person, len(holding), missing
+
+    def _is_missing(self, unit: Unit, saved: Saved, purpose: str, remote: Remote) -> bool:
+        if purpose in saved.covers:
+            return not self._was_seen(unit, saved.run, purpose, remote)
+        return remote.remote_id is not None and not self._was_seen(unit, saved.run, PRESENT, remote)
 
     def _was_seen(self, unit: Unit, run: str, purpose: str, remote: Remote) -> bool:
         def seen(mark: int) -> bool:

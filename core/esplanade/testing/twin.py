@@ -244,7 +244,11 @@ class Twin(Generic[S]):
         fault = next((each for each in self.faults if each.hits(line)), None)
         if fault is not None and fault.delay_s:
             await self.clock.sleep(fault.delay_s)
-        answer = await self._answer(request, handler, fault)
+        answer: web.StreamResponse | web.HTTPException
+        try:
+            answer = await self._answer(request, handler, fault)
+        except web.HTTPException as refusal:  # there is no such call
+            answer = refusal
         self.request_count += 1
         if self.keep_requests:
             self.requests.append(
@@ -258,6 +262,8 @@ class Twin(Generic[S]):
                     at=at,
                 )
             )
+        if isinstance(answer, web.HTTPException):
+            raise answer
         return answer
 
     async def _answer(self, request: web.Request, handler: Handler, fault: Fault | None) -> web.StreamResponse:

@@ -157,6 +157,13 @@ class Database:
         ]
         return listing(await self.read(self._database("/profiles") + query(params)))
 
+    async def profile_ids(self, *, start: int, limit: int) -> list[str]:
+        """Some of the ids of all profiles, by offset: this call knows no filter."""
+        found = await self.read(self._database("/profileids"), {"start": start, "limit": limit})
+        if not isinstance(found, list):
+            raise TemporaryError("Copernica answered profileids with something else than a list")
+        return [str(each) for each in found]
+
     async def subprofile_page(self, collection: str, after: int, *, limit: int) -> Found:
         """One page of a collection's subprofiles, each with its ``profile``, in order of id."""
         params = [("fields[]", f"id>{after}"), ("limit", str(limit)), ("total", "false"), ("dataonly", "true")]

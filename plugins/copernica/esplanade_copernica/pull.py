@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from esplanade import Context, Page, PermanentError, PersonRef, Report
 
 from .audiences import FIELD, key, members, memberships
 from .calls import flags_of
-from .client import Database, Row, as_id, field_of
+from .client import LIST_LIMIT, Database, Row, as_id, field_of
 from .mapping import COLLECTION, places
 from .settings import CopernicaAudience, CopernicaConsent
 from .values import local, moment_of, state_of
@@ -31,6 +32,8 @@ Held: TypeAlias = Literal["granted", "denied", "pending", "absent"]
 PULLED_AT, FULL_AT = "pulled_at", "pulled_in_full_at"
 """Keys of when the last pull, and the last full one, began."""
 OVERLAP_S = 900.0
+MOST_TRIES = 3
+"""So often the list of ids is begun anew within one pull."""
 FULL_EVERY_S = 7 * 86_400.0
 
 
@@ -44,6 +47,12 @@ class Place(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     """The id of the last row that was read."""
     collection: bool = False
     """Whether it is the subprofiles that hold the mapped fields, once all profiles were read."""
+    ids: int | None = None
+    """How many ids of profiles were listed, once everything else was read of a pull that reads only what changed."""
+    last: str = ""
+    """The last of them."""
+    tries: int = 0
+    """How often the list was begun anew, because it moved meanwhile."""
 
 
 class Pull:
@@ -62,6 +71,8 @@ class Pull:
         """Read the page that ``cursor`` points at, or the first. Raises PermanentError for a cursor that is none."""
         settings = self._database.settings
         place = await self._begin() if cursor is None else _decode(cursor)
+        if place.ids is not None:
+            return await self._ids_page(place, place.ids)
         if place.collection:
             return await self._collection_page(place)
         if place.since is None:
@@ -70,19 +81,19 @@ class Pull:
             found = await self._database.page(f"modified>={place.since}", limit=settings.page_size, order="modified")
         rows = [row for row in found.rows if as_id(row) is not None]
         following = self._next(place, rows) if len(found.rows) >= settings.page_size else None
-        if following is None and self._where.collection:
-            following = msgspec.structs.replace(place, after=0, collection=True)
+        if following is None:
+            following = replace(place, after=0, collection=True) if self._where.collection else self._then(place)
         return await self._turn(place, following, [report for row in rows if (report := self.report(row)) is not None])
 
     async def _collection_page(self, place: Place) -> Page:
         """One page of the mapped fields that live in subprofiles; each names its profile by id."""
         number = await self._layout.number(COLLECTION, self._database)
         if number is None:
-            return await self._turn(place, None, [])
+            return await self._turn(place, self._then(place), [])
         settings = self._database.settings
         found = await self._database.subprofile_page(number, place.after, limit=settings.page_size)
-        whole = len(found.rows) >= settings.page_size
-        following = msgspec.structs.replace(place, after=as_id(found.rows[-1]) or 0) if whole else None
+        goes_on = len(found.rows) >= settings.page_size
+        following = replace(place, after=as_id(found.rows[-1]) or 0) if goes_on else self._then(place)
         reports = [
             Report(
                 remote_id=str(row["profile"]),
@@ -93,6 +104,29 @@ class Pull:
             if row.get("profile")
         ]
         return await self._turn(place, following, reports)
+
+    async def _ids_page(self, place: Place, known: int) -> Page:
+        """Some of the ids of all profiles, so that those who are gone are noticed (fact 9.3).
+
+        The list is read by offset, and a profile that is deleted meanwhile moves the rest. So each page begins with the last
+        id of the one before; where that is another one by now, the list is read from its start.
+        """
+        overlap = 1 if known else 0
+        ids = await self._database.profile_ids(start=known - overlap, limit=LIST_LIMIT)
+        if overlap and ids[:1] != [place.last]:
+            if place.tries >= MOST_TRIES:
+                self._ctx.log.warning(
+                    "profiles are deleted faster than their ids are listed; the next pull tries again"
+                )
+                return await self._turn(place, None, [])
+            return await self._turn(place, replace(place, ids=0, last="", tries=place.tries + 1), [])
+        ends = len(ids) < LIST_LIMIT
+        following = None if ends else replace(place, ids=known - overlap + len(ids), last=ids[-1])
+        return replace(await self._turn(place, following, []), present=ids, whole=ends)
+
+    def _then(self, place: Place) -> Place | None:
+        """What is read once all changes are."""
+        return None if place.since is None else replace(place, ids=0)
 
     async def _turn(self, place: Place, following: Place | None, reports: list[Report]) -> Page:
         """The page, and where the next begins; the purposes are covered once a full pull has ended."""
@@ -114,7 +148,7 @@ class Pull:
         profile = str(as_id(row))
         fields = {**report.fields, **await self._fields_below(profile)}
         audiences = {**report.audiences, **await self._audiences(profile)}
-        return msgspec.structs.replace(report, fields=fields, audiences=audiences)
+        return replace(report, fields=fields, audiences=audiences)
 
     def report(self, row: Row) -> Report | None:
         """What a profile says; None where it has no address, so that it is nobody."""
@@ -171,12 +205,12 @@ class Pull:
             return None
         last = as_id(rows[-1]) or 0
         if place.since is None:
-            return msgspec.structs.replace(place, after=last)
+            return replace(place, after=last)
         since = str(rows[-1].get("modified") or "")
         if since == place.since:
             self._ctx.log.warning("a whole page changed in one second, so everything is read")
             return Place(began=place.began)
-        return msgspec.structs.replace(place, since=since or place.since, after=last)
+        return replace(place, since=since or place.since, after=last)
 
     async def _ended(self, place: Place) -> None:
         await self._ctx.kv.set(PULLED_AT, place.began)

@@ -3,6 +3,7 @@
 import pytest
 
 from esplanade import PermanentError, PersonRef
+from esplanade_copernica import pull as pulling
 
 from .conftest import AUDIENCES, BELOW
 
@@ -120,6 +121,73 @@ class TestIncremental:
             await clock.advance(86_400)
             reports, covers = await hub.pull()
         assert (len(reports), covers) == (1, ["newsletter"])
+
+
+class TestDeletions:
+    """After a pull that read only what changed, the ids of all profiles say who is gone."""
+
+    @pytest.fixture
+    def small(self, monkeypatch):
+        """Lists of two ids, so that a few people take several pages."""
+        monkeypatch.setattr(pulling, "LIST_LIMIT", 2)
+
+    async def pages(self, hub, between=lambda: None):
+        """A pull that is not the first, page by page."""
+        pages, cursor = [], None
+        while True:
+            pages.append(await hub.connector.pull(cursor, hub.ctx))
+            cursor = pages[-1].cursor
+            if cursor is None:
+                return pages
+            if pages[-1].present:
+                between()
+
+    async def pulled_before(self, hub, twin, clock, many):
+        numbers = [twin.sign_up(f"p{number}@example.net") for number in range(many)]
+        await hub.pull()
+        await clock.advance(86_400)
+        return [str(number) for number in numbers]
+
+    @pytest.mark.parametrize("many", [0, 1, 2, 3, 5])
+    async def test_every_id_is_listed_at_the_end(self, open_hub, twin, clock, small, many):
+        async with open_hub(pull_mode="incremental") as hub:
+            numbers = await self.pulled_before(hub, twin, clock, many)
+            pages = await self.pages(hub)
+        assert sorted({each for page in pages for each in page.present}) == sorted(numbers)
+        assert [page.whole for page in pages] == [False] * (len(pages) - 1) + [True]
+
+    async def test_a_full_pull_needs_no_list(self, hub, twin):
+        twin.sign_up("noor@example.net")
+        pages = await self.pages(hub)
+        assert [(page.present, page.whole) for page in pages] == [([], False)] * len(pages)
+
+    async def test_a_deletion_meanwhile_begins_the_list_anew_so_that_nobody_is_missed(
+        self, open_hub, twin, clock, small
+    ):
+        async with open_hub(pull_mode="incremental") as hub:
+            numbers = await self.pulled_before(hub, twin, clock, 6)
+            left = [numbers[0]]
+            pages = await self.pages(hub, lambda: left and twin.remove_profile(int(left.pop())))
+        present = {each for page in pages for each in page.present}
+        assert present >= set(numbers[1:])
+        assert pages[-1].whole
+
+    async def test_where_it_never_stands_still_nobody_counts_as_gone(self, open_hub, twin, clock, small):
+        async with open_hub(pull_mode="incremental") as hub:
+            numbers = await self.pulled_before(hub, twin, clock, 40)
+            left = list(map(int, numbers))
+            pages = await self.pages(hub, lambda: twin.remove_profile(left.pop(0)))
+        assert not any(page.whole for page in pages)
+
+    async def test_profiles_and_subprofiles_come_before(self, open_hub, twin, clock):
+        async with open_hub({"fields": {"city": "SQ_profile.City"}}, pull_mode="incremental") as hub:
+            await hub.profile(desired={"SQ_profile.City": "Breda"}, changed={"SQ_profile.City": "Breda"})
+            await hub.pull()
+            await clock.advance(86_400)
+            twin.edit_profile(twin.find("noor@example.net").id, {"Firstname": "Noor"})
+            pages = await self.pages(hub)
+        assert [bool(page.reports) for page in pages] == [True, True, False]
+        assert pages[-1].whole
 
 
 class TestOne:

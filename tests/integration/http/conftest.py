@@ -118,7 +118,9 @@ async def opened(clock):
     """Opens sessions and closes them at the end: ``opened("http://…", auth=…)``."""
     sessions = []
 
-    def opened(base_url, *, allow=("127.0.0.0/8",), exempt=(), timeout_s=20.0, max_bytes=100_000, **endpoint):
+    def opened(
+        base_url, *, allow=("127.0.0.0/8",), exempt=(), timeout_s=20.0, max_bytes=100_000, connections=100, **endpoint
+    ):
         session = Session(
             Endpoint(base_url=base_url, **endpoint),
             connector="acme",
@@ -127,6 +129,7 @@ async def opened(clock):
             clock=clock,
             log=structlog.get_logger(),
             max_bytes=max_bytes,
+            connections=connections,
         )
         sessions.append(session)
         return session

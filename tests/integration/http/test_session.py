@@ -350,3 +350,37 @@ async def test_many_calls_at_once_share_the_session(vendor, opened):
     http = opened(vendor.origin)
     answers = await asyncio.gather(*(http.post("/", json=number) for number in range(150)))
     assert [answer.json() for answer in answers] == list(range(150))
+
+
+async def test_no_more_calls_are_under_way_than_there_are_connections(vendor, opened):
+    under_way = most = 0
+    go_on = asyncio.Event()
+
+    async def slow(request):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        await go_on.wait()
+        under_way -= 1
+        return web.json_response({})
+
+    vendor.handler = slow
+    http = opened(vendor.origin, connections=2)
+    calls = asyncio.gather(*(http.get("/contacts") for _ in range(6)))
+    while most < 2:
+        await asyncio.sleep(0)
+    for _ in range(200):
+        await asyncio.sleep(0)
+    go_on.set()
+    assert [each.status for each in await calls] == [200] * 6
+    assert most == 2
+
+
+async def test_a_vendor_that_quotes_what_it_was_sent_is_not_quoted(vendor, opened):
+    async def parrot(request):
+        return web.json_response({"error": f"no {(await request.json())['city']}"}, status=422)
+
+    vendor.handler = parrot
+    with pytest.raises(PermanentError, match=r"no \[value\]") as caught:
+        await opened(vendor.origin).post("/contacts", json={"city": "Baarle Nassau"})
+    assert caught.value.exchange.answered == '{"error":"no [value]"}'

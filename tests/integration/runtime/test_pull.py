@@ -34,6 +34,8 @@ PULLS = (
     size = 3
     covers = ["newsletter"]
     before = None
+    present = None
+    whole = True
 
     async def pull(self, cursor, ctx):
         Crm.asked.append(cursor)
@@ -42,6 +44,8 @@ PULLS = (
             raise trouble
         if Crm.before is not None:
             await Crm.before(cursor)
+        if Crm.present is not None:
+            return Page(reports=[], present=Crm.present, whole=Crm.whole)
         rows = sorted(Crm.vendor.items())
         start = int(cursor or 0)
         reports = [Report(email=f"{name}@example.com", remote_id=f"r-{name}", **row)
@@ -479,3 +483,57 @@ async def test_an_opt_out_does_not_wait_behind_a_pull(vendor):
     await send(hub, "profile", {"email": "ada", "fields": {"city": "Delft"}})
     await settled(hub)
     assert await reasons(hub, "ada") == []
+
+
+class TestPresent:
+    """A pull that reads only what changed, and lists the ids of all."""
+
+    async def known(self, vendor, clock, many):
+        hub, crm = vendor
+        crm.plugin.vendor.update({name: subscriber() for name in people(many)})
+        await pull(hub)
+        clock.set(clock.time() + 86_400)
+        crm.plugin.present = [f"r-{name}" for name in people(many)]
+        return hub, crm.plugin
+
+    async def test_whose_id_is_listed_holds_what_they_held(self, vendor, clock):
+        hub, _ = await self.known(vendor, clock, 4)
+        assert (await pull(hub)).changed == 0
+        assert await states(hub, *people(4)) == ["granted"] * 4
+
+    async def test_whose_id_is_not_listed_has_left(self, vendor, clock):
+        hub, crm = await self.known(vendor, clock, 250)
+        crm.present.remove("r-p201")
+        assert (await pull(hub)).changed == 1
+        assert await states(hub, "p200", "p201", "p202") == ["granted", "denied", "granted"]
+
+    async def test_a_list_that_is_not_whole_says_nothing_of_those_who_are_not_on_it(self, vendor, clock):
+        hub, crm = await self.known(vendor, clock, 4)
+        crm.present, crm.whole = [], False
+        assert (await pull(hub)).changed == 0
+        assert await states(hub, *people(4)) == ["granted"] * 4
+
+    async def test_nor_does_any_list_of_somebody_whose_id_is_not_known(self, vendor, clock):
+        hub, _ = await self.known(vendor, clock, 4)
+        await consent(hub, "new")
+        await settled(hub)
+        assert (await remote_of(hub, "new")).remote_id is None
+        clock.set(clock.time() + 86_400)
+        assert (await pull(hub)).changed == 0
+        assert await states(hub, "new") == ["granted"]
+
+    async def test_when_suspiciously_many_are_gone_nobody_is_opted_out(self, vendor, clock):
+        hub, crm = await self.known(vendor, clock, 12)
+        crm.present = crm.present[:1]
+        with told() as alerts:
+            assert (await pull(hub)).held == 11
+        assert alerts == ["guard:crm:newsletter"]
+        assert await states(hub, *people(12)) == ["granted"] * 12
+
+    async def test_the_marks_of_one_pull_are_none_of_the_next(self, vendor, clock):
+        hub, crm = await self.known(vendor, clock, 4)
+        await pull(hub)
+        clock.set(clock.time() + 86_400)
+        crm.present.remove("r-p002")
+        await pull(hub)
+        assert await states(hub, *people(4)) == ["granted", "granted", "denied", "granted"]

@@ -7,6 +7,7 @@ from . import (
     delivery,
     docs,
     hostile,
+    hosts,
     inbound,
     loops,
     observing,
@@ -14,6 +15,7 @@ from . import (
     package,
     profiles,
     pulls,
+    secrets,
     settings,
     triggers,
 )
@@ -25,6 +27,7 @@ __all__ = [
     "delivery",
     "docs",
     "hostile",
+    "hosts",
     "inbound",
     "loops",
     "observing",
@@ -32,6 +35,7 @@ __all__ = [
     "package",
     "profiles",
     "pulls",
+    "secrets",
     "settings",
     "triggers",
 ]

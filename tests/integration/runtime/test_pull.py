@@ -148,6 +148,20 @@ class TestReading:
         assert (found.pages, found.read) == (2, 6)
         assert await states(hub, *people(12)) == ["granted"] * 12
 
+    async def test_a_page_that_the_vendor_refuses_is_tried_once_more_and_then_the_pull_begins_anew(self, vendor):
+        hub, crm = vendor
+        crm.plugin.vendor.update({name: subscriber() for name in people(9)})
+        for problem in (PermanentError("unknown page"), KeyError("page")):
+            crm.plugin.trouble["6"] = problem
+            with pytest.raises((PermanentError, PluginError)):
+                await pull(hub)
+            crm.plugin.trouble["6"] = problem
+            found = await pull(hub)
+            assert crm.plugin.asked == [None, "3", "6", "6", None, "3", "6"]
+            assert (found.pages, found.read) == (3, 9)
+            crm.plugin.asked.clear()
+        assert await states(hub, *people(9)) == ["granted"] * 9
+
     async def test_it_goes_on_there_even_after_a_restart(self, place, clock, vendor):
         hub, crm = vendor
         crm.plugin.vendor.update({name: subscriber() for name in people(9)})

@@ -10,6 +10,8 @@ import click
 
 from esplanade import registry
 from esplanade.config import as_json, load_schema, reference
+from esplanade.conformance import load_quality
+from esplanade.conformance.table import replaced
 from esplanade.reasons import REASONS
 
 ROOT = Path(__file__).parents[1]
@@ -17,6 +19,8 @@ EXIT_CODES = (
     "Exit codes: 0 ok · 1 the operation failed · 2 usage, an unknown connector too · 3 the configuration is not valid · "
     "4 a connector check failed · 130 interrupted. Data goes to stdout, talk to stderr.\n"
 )
+TRIED = ("copernica", "sparkloop", "webpower")
+"""Those that the conformance suite is run against."""
 PLUGINS = ("copernica", "sparkloop", "webhook", "webpower")
 
 
@@ -24,11 +28,19 @@ def generated() -> dict[Path, bytes]:
     """Every generated file with what it must hold."""
     types = {name: registry.types_of(registry.find(name, ROOT)) for name in PLUGINS}
     return {
+        **dict(map(conformance, TRIED)),
         ROOT / "connectors.schema.json": as_json(load_schema(types)),
         ROOT / "docs" / "reference" / "configuration.md": reference(types).encode(),
         ROOT / "docs" / "reference" / "command-line.md": command_line().encode(),
         ROOT / "docs" / "reference" / "reasons.md": reasons().encode(),
     }
+
+
+def conformance(plugin: str) -> tuple[Path, bytes]:
+    """A plugin's README, with the table of the rules that it keeps."""
+    path = ROOT / "plugins" / plugin / "README.md"
+    quality = load_quality(registry.find(plugin, ROOT))
+    return path, replaced(path.read_text("utf-8"), quality).encode()
 
 
 def reasons() -> str:

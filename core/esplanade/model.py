@@ -334,7 +334,8 @@ class Webhooks(Struct, frozen=True, kw_only=True):
 class CheckResult(Struct, frozen=True, kw_only=True):
     """What a connection check found: ``ok``, or which of the known ways it failed, and a sentence for the operator."""
 
-    status: Literal["ok", "bad-credentials", "no-permission", "wrong-account", "vendor-down"] = "ok"
+    status: Literal["ok", "bad-credentials", "no-permission", "wrong-account", "vendor-down", "wrong-fields"] = "ok"
+    """``wrong-fields`` is the hub's own finding: of what is mapped, the vendor lacks some, or it has another type by now."""
     detail: str = ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import msgspec
 from esplanade.connector import methods_of
 from esplanade.errors import AuthenticationError, DeliveryError, EsplanadeError
 from esplanade.model import CheckResult
+from esplanade.runtime.fields import judge
 
 from .alone import alone
 from .client import RunningHub
@@ -79,7 +81,11 @@ async def _check(session: Session, name: str) -> CheckResult:
         async with alone(session.loaded, name) as (connector, context):
             if "check" not in methods_of(type(connector)):
                 return CheckResult(detail="its plugin has no check of its own")
-            return await asyncio.wait_for(connector.check(context), config.timeout)
+            found = await asyncio.wait_for(connector.check(context), config.timeout)
+            if found.status == "ok" and config.fields and "discover" in methods_of(type(connector)):
+                with contextlib.suppress(EsplanadeError):  # what it could not list, it does not lack
+                    found = judge(config, await asyncio.wait_for(connector.discover(context), config.timeout), found)
+            return found
     except TimeoutError:
         return CheckResult(status="vendor-down", detail=f"no answer within {config.timeout:g} s")
     except AuthenticationError as problem:

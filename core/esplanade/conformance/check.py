@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .catalogue import RULES
@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 Check: TypeAlias = Callable[["Trial"], Awaitable[None]]
 
-CHECKS: dict[str, list[Check]] = {}
-"""The checks by id; several of one id must all pass."""
+_CHECKS: dict[str, list[Check]] = {}
 
 
 class CheckFailed(AssertionError):
@@ -26,10 +25,17 @@ def check(rule: str) -> Callable[[Check], Check]:
         raise ValueError(f"there is no rule {rule!r} in the catalogue")
 
     def register(function: Check) -> Check:
-        CHECKS.setdefault(rule, []).append(function)
+        _CHECKS.setdefault(rule, []).append(function)
         return function
 
     return register
+
+
+def all_checks() -> Mapping[str, Sequence[Check]]:
+    """The checks by the id of their rule; several of one id must all pass."""
+    from . import checks  # noqa: F401 - importing them registers them
+
+    return _CHECKS
 
 
 def require(holds: object, otherwise: str) -> None:

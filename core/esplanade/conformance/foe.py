@@ -83,7 +83,9 @@ class Foe:
         await answer.prepare(request)
         await answer.write(b'{"id": ')
         await self._stopped.wait()
-        raise ConnectionResetError
+        if request.transport is not None:
+            request.transport.close()
+        return answer
 
     async def bomb(self, request: web.Request) -> web.StreamResponse:
         """1 MB that is 1 GB once it is unpacked."""

@@ -105,7 +105,7 @@ async def until(holds: Callable[[], Awaitable[bool]], otherwise: str) -> None:
     """Return once something holds; a failure of the check where it does not within a fair time."""
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while not await holds():
+            while not await holds():  # noqa: ASYNC110 - it is another process that it looks at
                 await asyncio.sleep(LOOK_S)
     except TimeoutError:
         raise CheckFailed(otherwise) from None

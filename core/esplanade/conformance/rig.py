@@ -148,10 +148,14 @@ class Rig:
         return result
 
     async def hear(self) -> None:
-        """Take in whatever the vendor has to tell: what it calls about by itself, and what a pull finds."""
+        """Take in whatever the vendor has to tell: what it calls about by itself, what a pull finds, and who has confirmed."""
         await self.advance(1.0)  # so that what is read now was surely read after the last acknowledgement
         if "pull" in self.trial.methods:
             await self.pull()
+        connection = self.hub.connections[NAME]
+        if connection.puller is not None and connection.traits.can_fetch:
+            await connection.puller.reread_pending()
+            await self.at_rest()
 
     # What the vendor says to the hub.
 

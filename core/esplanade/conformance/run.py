@@ -13,7 +13,7 @@ from msgspec import Struct
 from esplanade.connector import Connector
 
 from .catalogue import RULES, TIERS, Tier
-from .check import CHECKS, CheckFailed
+from .check import CheckFailed, all_checks
 from .quality import Quality
 from .trial import Trial
 
@@ -46,8 +46,6 @@ async def run(
     name: str, plugin: type[Connector[Any]], quality: Quality, *, up_to: Tier = "platinum"
 ) -> AsyncIterator[Result]:
     """Try each rule of the tiers up to one, in the order of the catalogue. ``name`` is what ``plugin:`` says of it."""
-    from . import checks  # noqa: F401 - registers them
-
     for rule in RULES.values():
         if TIERS.index(rule.tier) <= TIERS.index(up_to):
             status, detail = await _outcome(rule.id, name, plugin, quality)
@@ -57,7 +55,7 @@ async def run(
 async def _outcome(id_: str, name: str, plugin: type[Connector[Any]], quality: Quality) -> tuple[Status, str]:
     if id_ in quality.skips:
         return "skipped", quality.skips[id_]
-    if id_ not in CHECKS:
+    if id_ not in all_checks():
         return "missing", "no check is written for it yet"
     try:
         await try_one(id_, name, plugin, quality)
@@ -70,7 +68,7 @@ async def _outcome(id_: str, name: str, plugin: type[Connector[Any]], quality: Q
 
 async def try_one(id_: str, name: str, plugin: type[Connector[Any]], quality: Quality) -> None:
     """Run the checks of one rule. Raises CheckFailed, or whatever else went wrong."""
-    for each in CHECKS[id_]:
+    for each in all_checks()[id_]:
         folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix="esplanade-conformance-")
         try:
             async with asyncio.timeout(LIMIT_S):

@@ -9,7 +9,7 @@ from esplanade import registry
 from esplanade.connector import Connector
 
 from .catalogue import RULES, TIERS, Tier
-from .check import CHECKS
+from .check import all_checks
 from .quality import load_quality
 from .run import try_one
 
@@ -18,13 +18,12 @@ def suite(plugin: type[Connector[Any]], *, up_to: Tier = "platinum") -> Callable
     """A test function for every rule up to a tier; those that do not apply are skipped with the plugin's reason."""
     import pytest
 
-    from . import checks  # noqa: F401 - registers them
-
     quality = load_quality(plugin)
     name = _name_of(plugin)
+    checks = all_checks()
     rules = [rule for rule in RULES.values() if TIERS.index(rule.tier) <= TIERS.index(up_to)]
 
-    @pytest.mark.parametrize("rule", [each.id for each in rules if each.id in CHECKS or each.id in quality.skips])
+    @pytest.mark.parametrize("rule", [each.id for each in rules if each.id in checks or each.id in quality.skips])
     async def test_conformance(rule: str) -> None:
         if rule in quality.skips:
             pytest.skip(quality.skips[rule])

@@ -47,6 +47,10 @@ class Breaker:
             self._opened_at = now
         self._probing = False
 
+    def learned_nothing(self) -> None:
+        """A call ended that says nothing of the vendor; another may be the probe."""
+        self._probing = False
+
     def reopens_at(self) -> float | None:
         """When an open breaker lets a probe through; None while closed."""
         return None if self._opened_at is None else self._opened_at + self._config.open

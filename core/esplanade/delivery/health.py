@@ -61,6 +61,8 @@ class Health:
         ailment = None
         for verdict in sorted(verdicts, key=_weight) if len(verdicts) > 1 else verdicts:
             match verdict:
+                case Done(outcome=outcome) if outcome.status == "unchanged":
+                    pass  # there was nothing to do, so that perhaps nobody was called
                 case Done():
                     self._waits = 0
                     self._is_well()
@@ -84,11 +86,10 @@ class Health:
                     pass
                 case _:
                     assert_never(verdict)
-        if ailment is not None:
-            self._breaker.failed(now)
-            if not self._ailing and self._breaker.state(now) != "closed":
-                self._ailing = True
-                self._log.warning("vendor_unavailable", lane=self._lane, error=ailment)
+        if ailment is None:
+            self._breaker.learned_nothing()
+        else:
+            self._is_ill(ailment, now)
 
     def _wait(self, until: float | None, now: float) -> None:
         """Start nothing before the time that the vendor names; where it names none, wait longer each time in a row."""
@@ -99,6 +100,12 @@ class Health:
             wait_s = backoff.delay(self._waits, self._retry, self._rng)
             until = now + max(wait_s, float(self._retry.base) / 2)
         self._waits_until = max(self._waits_until, until)
+
+    def _is_ill(self, ailment: str, now: float) -> None:
+        self._breaker.failed(now)
+        if not self._ailing and self._breaker.state(now) != "closed":
+            self._ailing = True
+            self._log.warning("vendor_unavailable", lane=self._lane, error=ailment)
 
     def _is_well(self) -> None:
         self._breaker.succeeded()

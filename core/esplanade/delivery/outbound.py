@@ -59,7 +59,7 @@ class OutboundDesk:
         self._rng = rng
         self._doubtful_before = doubtful_before
         self._planner = Planner(connector, world)
-        self._settlement = Settlement(connector)
+        self._settlement = Settlement(connector, max_hops=lambda: world().hub.max_hops)
         self._alerts: dict[str, str] = {}
         self._uncalled: dict[tuple[str, Ended], int] = {}
 

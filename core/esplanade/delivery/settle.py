@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Literal, assert_never
 
 import msgspec
@@ -13,7 +14,7 @@ from esplanade.model import Held, Outcome, ProfileEvent
 from esplanade.reasons import PluginReason, Reason
 from esplanade.records import Attempt, ConnectorState, Contact, Delivery, Note, Person, Remote, Urgency
 from esplanade.store.port import Unit
-from esplanade.sync import contacts
+from esplanade.sync import contacts, merge
 from esplanade.sync.plan import Send
 
 from .desk import Finished, Work
@@ -23,8 +24,9 @@ from .verdict import Done, Park, Pause, Reject, RetryAt, Wait, Withdrawn
 class Settlement:
     """Writes down what came of one connector's calls. On the writer."""
 
-    def __init__(self, connector: ConnectorConfig) -> None:
+    def __init__(self, connector: ConnectorConfig, *, max_hops: Callable[[], int] = lambda: 0) -> None:
         self.lane = connector.name
+        self._max_hops = max_hops
         self._connector = connector
 
     def settle(self, unit: Unit, one: Finished[Send], now: float) -> int | None:
@@ -120,8 +122,9 @@ class Settlement:
             unit.save_remote(remote)
             return send.former is None and retire(unit, person, self._connector, contact, chain)
         left = _left_behind(remote, send, outcome) or next((one for one in remote.former if one not in known), None)
-        remade = held and left is None and None not in {remote.remote_id, outcome.remote_id}
-        remade = remade and remote.remote_id != outcome.remote_id
+        another = None not in {remote.remote_id, outcome.remote_id} and remote.remote_id != outcome.remote_id
+        remade = held and left is None and (another or merge.is_gone(remote))
+        remade = remade and delivery.hops <= self._max_hops()
         if remade:
             self._lose_contact(unit, delivery, remote, now)
         remote.remote_id = outcome.remote_id or remote.remote_id
@@ -162,6 +165,8 @@ class Settlement:
             retire(unit, person, self._connector, left, chain)
         if left is None and not absorbed and not joined and not remade:
             return False
+        if remade:
+            chain = msgspec.structs.replace(chain, hops=chain.hops + 1)  # a vendor may name another contact each time
         tell_all(unit, person, self._connector, chain)
         return True
 

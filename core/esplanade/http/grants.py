@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import math
+import re
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import msgspec
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from esplanade.connector import OAuth2ClientCredentials, TokenExchange
 
 ASSUMED_LIFETIME_S = 3600.0
+_TOKEN = re.compile(r"[\w!#$%&'*+./:;=?@^`|~()-]{1,8000}", re.ASCII)
 _TOKEN_NAMES = ("token", "access_token", "jwt")
 
 
@@ -110,10 +112,8 @@ def object_in(body: bytes) -> dict[str, Any]:
 
 
 def _usable(token: object, lifetime_s: float) -> Granted | None:
-    """A token that may stand in a header."""
-    if isinstance(token, str) and token and token.isascii() and token.isprintable() and " " not in token:
-        return Granted(token, lifetime_s)
-    return None
+    """A token that may stand in a header: not a page or a piece of JSON, and not longer than servers read."""
+    return Granted(token, lifetime_s) if isinstance(token, str) and _TOKEN.fullmatch(token) else None
 
 
 def _seconds(given: object) -> float:

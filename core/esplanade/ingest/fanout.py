@@ -113,7 +113,8 @@ def _consent(
         why = "in doubt" if purpose in person.doubted else "pending"
         skip(unit, cause, person, connector.name, "no-consent", f"{purpose} is {why}")
         return
-    held = remote.consents.get(purpose) if remote is not None and not remote.unknown else None
+    is_sure = remote is not None and not remote.unknown and not merge.is_gone(remote)
+    held = remote.consents.get(purpose) if remote is not None and is_sure else None
     if held == wanted and not under_way(unit, connector, person, "consent", purpose):
         skip(unit, cause, person, connector.name, "unchanged", purpose)
         return

@@ -44,7 +44,7 @@ def differs(
     consents = consent_too and any(
         unlike(held, remote.consents.get(purpose)) for purpose, held in report.consents.items()
     )
-    audiences = profile and any(remote.audiences.get(name) != member for name, member in report.audiences.items())
+    audiences = profile and any(bool(remote.audiences.get(name)) != member for name, member in report.audiences.items())
     return fields or consents or audiences or report.deleted
 
 

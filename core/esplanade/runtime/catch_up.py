@@ -73,6 +73,11 @@ class CatchUp:
         enabled = {connector.name for connector in config.connectors.values() if connector.enabled}
         await self._store.run(partial(_mark, enabled=enabled, named=set(config.connectors)))
 
+    async def again(self, connector: str, lost: list[str]) -> None:
+        """Compare everybody whom a vendor holds: of these fields it holds nothing any more, whatever it was told."""
+        await self._store.run(partial(_mark_lost, connector=connector, lost=lost))
+        self.begin([connector])
+
     def begin(self, connectors: Iterable[str]) -> None:
         """Go through what those that run have missed, behind all that is urgent."""
         for name in connectors:
@@ -111,9 +116,13 @@ class CatchUp:
         held = unit.held_by(name, after=int(cursor), limit=CHUNK)
         if not held:
             unit.set_cursor(name, JOB, None)
+            unit.set_meta(_lost_key(name), "[]")
             return None
+        lost = _lost(unit, name)
         world, part = self._world(), Part()
         for remote in held:
+            if lost:
+                _forget(unit, remote, lost)
             problem = unit.attempt(partial(self._compare_one, unit, world, remote, part))
             if problem is not None:
                 part.failed.append(f"p-{remote.person}: {type(problem).__name__}")
@@ -171,6 +180,26 @@ def _differing(
             continue
         if isinstance(plan(probe, person, remote, connector, traits=traits, now=now), Send):
             yield probe.kind, probe.subject
+
+
+def _forget(unit: Unit, remote: Remote, lost: list[str]) -> None:
+    for name in lost:
+        remote.fields.pop(name, None)
+        remote.rejected.pop(name, None)
+    unit.save_remote(remote)
+
+
+def _lost_key(connector: str) -> str:
+    return f"lost-fields:{connector}"
+
+
+def _lost(unit: Unit, connector: str) -> list[str]:
+    return msgspec.json.decode(unit.meta(_lost_key(connector)) or "[]", type=list[str])
+
+
+def _mark_lost(unit: Unit, *, connector: str, lost: list[str]) -> None:
+    unit.set_meta(_lost_key(connector), msgspec.json.encode(sorted({*lost, *_lost(unit, connector)})).decode())
+    unit.set_cursor(connector, JOB, "0")
 
 
 def _mark(unit: Unit, *, enabled: set[str], named: set[str]) -> None:

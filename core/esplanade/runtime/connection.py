@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import structlog
 from msgspec import Struct
+from msgspec.structs import replace
 
 from esplanade.clock import Clock
 from esplanade.config.model import ConnectorConfig, Hub, Pace
@@ -96,6 +97,8 @@ class Connection:
         self.methods = methods_of(type(plugin))
         self.puller: Puller | None = None
         self.traits = traits
+        self.parked: frozenset[str] = frozenset()
+        """Mapped fields that the vendor no longer has as it had them."""
         self.pacer = pacer
         self._session = session
         self._tasks: list[asyncio.Task[None]] = []
@@ -218,6 +221,13 @@ class Connection:
     def lane(self, name: str) -> Lane:
         """One of its lanes, by the name that the lane has in the store."""
         return self.outbound if name == self.config.name else self.inbound
+
+    @property
+    def present_traits(self) -> Traits:
+        """What the plugin says of itself; fields that are parked are not sent, like those that can only be read."""
+        if not self.parked:
+            return self.traits
+        return replace(self.traits, read_only=self.traits.read_only | self.parked)
 
     def require(self, method: Literal["pull", "discover", "check"]) -> None:
         """Raise MissingMethodError when the plugin does not have an optional method."""

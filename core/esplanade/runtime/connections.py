@@ -44,7 +44,7 @@ class Connections:
     @property
     def traits(self) -> Mapping[str, Traits]:
         """What the plugins of those that run say of themselves."""
-        return {name: connection.traits for name, connection in self.running.items()}
+        return {name: connection.present_traits for name, connection in self.running.items()}
 
     @property
     def lanes(self) -> Iterator[Lane]:

@@ -36,6 +36,7 @@ from .catch_up import CatchUp
 from .connection import Connection, Shared, asked
 from .connections import Connections
 from .erasing import Erasing
+from .fields import FIELDS_S, Fields
 from .jobs import jobs
 from .keys import hook_keys, load_secret
 from .load import Loaded
@@ -85,6 +86,15 @@ class Hub:
         )
         self._erasing = Erasing(store, clock, self.log, lambda: self.config, dropped=self._fold.dropped)
         self._catch_up = CatchUp(store, clock, self.log, self._tasks, lambda: self._world)
+        self._fields = Fields(
+            self.connections,
+            store,
+            self.alert,
+            self.log,
+            on_change=self._set_world,
+            on_parked=self._send_refused,
+            on_back=self._catch_up.again,
+        )
         self._runner: web.AppRunner | None = None
         self._delivers = False
         self._ready = False
@@ -154,6 +164,7 @@ class Hub:
             self._tasks.every(SWEEP_S, self._connections.sweep)
             self._tasks.every(BUDGETS_S, self._budgets.save)
             self._tasks.every(PRUNE_S, self._prune)
+            self._tasks.every(FIELDS_S, self._fields.look)
         await log_head(self.store, self.log)
         self._ready = True
         for name in self.connections:
@@ -262,8 +273,9 @@ class Hub:
         await self._pausing.pause(connector, reason)
 
     async def resume(self, connector: str) -> None:
-        """Go on calling a vendor."""
+        """Go on calling a vendor, with its fields as they are now."""
         await self._pausing.resume(connector)
+        await self._fields.accept(connector)
 
     async def pull(self, connector: str, progress: Callable[[PullResult], None] = lambda _: None) -> PullSummary:
         """Read everything a vendor holds, now. Raises PluginError, DeliveryError."""
@@ -280,10 +292,10 @@ class Hub:
         return await asked(connection.plugin.discover(connection.ctx))
 
     async def check(self, connector: str) -> CheckResult:
-        """Whether a connector's credentials, account and rights are in order. Raises PluginError, DeliveryError."""
+        """Whether a connector's credentials, account, rights and fields are in order. Raises PluginError, DeliveryError."""
         connection = await self._connection(connector)
         connection.require("check")
-        return await asked(connection.plugin.check(connection.ctx))
+        return await self._fields.judged(connection, await asked(connection.plugin.check(connection.ctx)))
 
     async def webhooks(self, connector: str, *, remove: bool = False) -> Webhooks:
         """Register its webhooks at the vendor, or remove them. Raises PluginError, DeliveryError, NoPublicUrl."""
@@ -307,10 +319,15 @@ class Hub:
             await self._fold.caught_up()
             if not self._delivers:
                 return
+            await self._fields.done()
             await self._catch_up.done()
             await at_rest()
             if self._progress() == before:
                 return
+
+    async def _send_refused(self, connector: str) -> None:
+        wanted = DeliveryFilter(connector=connector, kind="profile", reason="rejected", states=["dead"])
+        await self.replay(wanted, force=False)
 
     def _progress(self) -> int:
         """Grows with every entry folded and every work settled."""
@@ -330,6 +347,8 @@ class Hub:
 
     async def _connect(self, connector: ConnectorConfig) -> None:
         connection = await self._connections.open(connector, self.loaded.plugins[connector.plugin])
+        if connection is not None:
+            await self._fields.restore(connection)
         if connection is not None and connection.twin is not None and self.url:
             connection.twin.hook_url = self._hook_url(connector.name, self.url)
 

@@ -36,8 +36,8 @@ async def replay(
 ) -> int:
     """Make what matches due again; how much.
 
-    ``force``, with ids, also repeats triggers that were delivered, and triggers and questions whose outcome is unknown. Of a person's finished state
-    deliveries only the last is repeated. What is queued while this runs is not repeated.
+    ``force``, with ids, also repeats triggers that were delivered, and triggers and questions whose outcome is unknown. Of a
+    person's finished state deliveries only the last is repeated. What is queued while this runs is not repeated.
     """
     force = force and wanted.ids is not None
     progress = Progress()

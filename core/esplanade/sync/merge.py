@@ -53,6 +53,11 @@ def is_empty(value: Value) -> bool:
     return value is None or (isinstance(value, list) and all(item == "" for item in value))
 
 
+def is_gone(remote: Remote) -> bool:
+    """Whether the vendor has deleted the contact whose consents the base still has; until a pull says what became of them."""
+    return remote.email is None and remote.remote_id is None and bool(remote.consents)
+
+
 def delta(
     person_email: str,
     desired: Mapping[str, Value],

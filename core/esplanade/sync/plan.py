@@ -159,7 +159,7 @@ def _consent(
         if purpose not in connector.consents:
             return Skip(reason="not-mapped")
         return Skip(reason="no-consent", detail=_nothing_granted(person, purpose))
-    held = remote.consents.get(purpose) if remote else None
+    held = remote.consents.get(purpose) if remote and not merge.is_gone(remote) else None
     unknown = remote.unknown if remote else False
     if held == wanted and not delivery.force and (not unknown or wanted == "pending"):
         return Skip(reason="unchanged")

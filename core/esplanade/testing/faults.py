@@ -15,9 +15,9 @@ Action: TypeAlias = Literal["before", "after", "cut-before", "cut-after", "hang"
 class Fault(Struct, kw_only=True, forbid_unknown_fields=True):
     """One thing that goes wrong. The first fault with turns left whose ``match`` is found in ``METHOD /path?query`` applies.
 
-    ``before``: the vendor answers ``status`` and does nothing. ``after``: it acts, then answers ``status`` all the same.
-    ``cut-before`` and ``cut-after`` close the connection instead; ``hang`` never answers, before acting; ``hang-after`` acts
-    and never answers. ``delay_s`` waits first and, with ``pass``, is all that happens.
+    ``before``: the vendor answers ``status`` and does nothing. ``after``: it acts, then answers ``status`` all the same, unless
+    that is a success and it refuses. ``cut-before`` and ``cut-after`` close the connection instead; ``hang`` never answers,
+    before acting; ``hang-after`` acts and never answers. ``delay_s`` waits first and, with ``pass``, is all that happens.
     """
 
     match: str = ""

@@ -140,6 +140,10 @@ class VendorSide(Generic[T]):
         """Somebody deletes a field."""
         raise NotImplementedError
 
+    def can_unpublish(self, trigger: str) -> bool:
+        """Whether what a trigger sends can be taken back at this vendor, where its account shows that."""
+        return True
+
     def unpublish(self, trigger: str) -> None:
         """Somebody takes back what a trigger sends, so that it can no longer be sent."""
         raise NotImplementedError
@@ -180,6 +184,10 @@ class VendorSide(Generic[T]):
 
     def wipe(self, purpose: str) -> None:
         """Somebody empties the list of a purpose by mistake; nobody has opted out."""
+        raise NotImplementedError
+
+    def refused_address(self) -> str:
+        """An address that is one, and that this vendor does not take: nobody who has it becomes a contact."""
         raise NotImplementedError
 
     def run_dry(self) -> None:

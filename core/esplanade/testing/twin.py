@@ -172,6 +172,10 @@ class Twin(Generic[S]):
         """
         if self.hook_url is None and url is None:
             return
+        if self.outbox is not None:
+            made = headers() if callable(headers) else headers or {}
+            self.outbox.append(Outgoing(method=method, headers=made, body=body))
+            return
         task = asyncio.get_running_loop().create_task(self._emit_until_taken(method, body, headers or {}, url=url))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -205,9 +209,6 @@ class Twin(Generic[S]):
 
     async def _emit_until_taken(self, method: str, body: bytes, headers: Headers, *, url: str | None = None) -> None:
         made = headers if callable(headers) else lambda: headers
-        if self.outbox is not None:
-            self.outbox.append(Outgoing(method=method, headers=made(), body=body))
-            return
         if not self._may_send.is_set():
             self._held_back += 1
             await self._may_send.wait()
@@ -270,7 +271,9 @@ class Twin(Generic[S]):
         if fault is None or fault.action == "pass":
             return await handler(request)
         if fault.action in {"after", "cut-after", "hang-after"}:
-            await handler(request)
+            answer = await handler(request)
+            if fault.action == "after" and fault.status < 400 <= answer.status:
+                return answer  # it did not act
         if fault.action in {"cut-before", "cut-after"}:
             if request.transport is not None:
                 request.transport.close()

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from esplanade import AuthenticationError, Http, PermanentError, Response, TemporaryError
-from esplanade.http import redact
+from esplanade.http import redact, without_values
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -155,7 +155,7 @@ class Database:
             ("orderby", order),
             ("order", "asc"),
         ]
-        return listing(await self.read(self._database("/profiles") + query(params)))
+        return _whole(listing(await self.read(self._database("/profiles") + query(params))))
 
     async def profile_ids(self, *, start: int, limit: int) -> list[str]:
         """Some of the ids of all profiles, by offset: this call knows no filter."""
@@ -168,7 +168,7 @@ class Database:
         """One page of a collection's subprofiles, each with its ``profile``, in order of id."""
         params = [("fields[]", f"id>{after}"), ("limit", str(limit)), ("total", "false"), ("dataonly", "true")]
         params += [("orderby", "id"), ("order", "asc")]
-        return listing(await self.read(f"/collection/{collection}/subprofiles" + query(params)))
+        return _whole(listing(await self.read(f"/collection/{collection}/subprofiles" + query(params))))
 
     async def profile(self, profile: str) -> Row | None:
         """One profile whole; None for one that is removed or was never there (fact 9)."""
@@ -253,11 +253,12 @@ class Database:
         if answer.status in {400, 404} and "invalid method" in words_of(answer).lower():
             answer = await self._raw(method, names[1], body)
         try:
-            return self._understood(answer, f"{method} {path.partition('?')[0]}")
+            return self._understood(answer, f"{method} {path.partition('?')[0]}", body)
         except NotThereError:
+            what = [f"{kind} {body[kind]}" for kind in ("template", "document") if body and kind in body]
             raise PermanentError(
-                f"Copernica has no such template, document or target: {self._told(answer) or answer.status}; "
-                "correct the number in connectors.yaml"
+                f"Copernica has no such {' '.join(what) or 'template, document'} or target: "
+                f"{self._told(answer, body) or answer.status}; correct the number in connectors.yaml"
             ) from None
 
     # Inside.
@@ -275,7 +276,8 @@ class Database:
     async def _ask(
         self, method: str, path: str, *, body: Row | None = None, params: Mapping[str, str | int] | None = None
     ) -> Response:
-        return self._understood(await self._raw(method, path, body, params), f"{method} {path.partition('?')[0]}")
+        answer = await self._raw(method, path, body, params)
+        return self._understood(answer, f"{method} {path.partition('?')[0]}", body)
 
     async def _raw(
         self, method: str, path: str, body: Row | None = None, params: Mapping[str, str | int] | None = None
@@ -294,7 +296,7 @@ class Database:
             )
         return answer
 
-    def _understood(self, answer: Response, what: str) -> Response:
+    def _understood(self, answer: Response, what: str, sent: Row | None) -> Response:
         """An answer that says that it was done. Raises NotThereError, PermanentError with the vendor's words."""
         if answer.status < 400:
             return answer
@@ -302,12 +304,13 @@ class Database:
         if answer.status == 404 or words.startswith(GONE) or REMOVED in words:
             raise NotThereError
         raise PermanentError(
-            f"Copernica refused {redact(what)} with {answer.status}: {self._told(answer) or 'no words'}"
+            f"Copernica refused {redact(what)} with {answer.status}: {self._told(answer, sent) or 'no words'}"
         )
 
-    def _told(self, answer: Response) -> str:
-        """The vendor's words, as far as they may be told: where the token is in the query, they may quote it."""
-        return redact(words_of(answer).replace(self.settings.api_token.reveal(), "[secret]"))
+    def _told(self, answer: Response, sent: Row | None) -> str:
+        """The vendor's words, as far as they may be told: they may quote what was sent and, from the query, the token."""
+        words = words_of(answer).replace(self.settings.api_token.reveal(), "[secret]")
+        return redact(without_values(words, sent))
 
     def address(self, row: Row) -> str:
         """The address in a profile; empty where it has none. Field names come in any case (fact 5)."""
@@ -343,8 +346,18 @@ def listing(answer: Any) -> Found:
     rows = answer.get("data") if isinstance(answer, dict) else answer
     if not isinstance(rows, list):
         raise TemporaryError("Copernica answered a list without 'data'")
+    if not all(isinstance(row, dict) for row in rows):
+        raise TemporaryError("Copernica answered a list with a row that is none")
     following = answer.get("nextid") if isinstance(answer, dict) else None
-    return Found(rows=[row for row in rows if isinstance(row, dict)], next=str(following) if following else None)
+    return Found(rows=rows, next=str(following) if following else None)
+
+
+def _whole(page: Found) -> Found:
+    """The page. Raises TemporaryError for a row without id or fields: passed over, it would count as a profile that is gone."""
+    for row in page.rows:
+        if as_id(row) is None or not isinstance(row.get("fields"), dict):
+            raise TemporaryError("Copernica answered a page of profiles with one that has no id or no fields")
+    return page
 
 
 def created_in(answer: Response) -> str | None:

@@ -66,7 +66,7 @@ async def discover(database: Database, ctx: Context) -> Discovery:
     try:
         tables = await database.collections()
         fields = [_field(row, database.settings.email_field) for row in await database.fields()]
-        fields += await _profile_values(tables, database)
+        fields += _with_those_to_be_made(await _profile_values(tables, database), ctx)
     except (NotThereError, PermanentError) as error:
         ctx.log.warning("the configured database cannot be read; these are there", error=str(error))
         return Discovery(groups=databases)
@@ -90,6 +90,14 @@ async def _profile_values(tables: list[Row], database: Database) -> list[FieldIn
     number = next((as_id(row) for row in tables if row.get("name") == full), None)
     rows = await database.rows(f"/collection/{number}/fields") if number is not None else []
     return [replace(_field(row, ""), name=f"{full}.{row.get('name', '')}") for row in rows]
+
+
+def _with_those_to_be_made(fields: list[FieldInfo], ctx: Context) -> list[FieldInfo]:
+    """The fields of the collection, and those that the hub will make there when it first needs them."""
+    names = {each.name for each in fields}
+    return fields + [
+        FieldInfo(name=name) for name in dict.fromkeys(ctx.fields.values()) if "." in name and name not in names
+    ]
 
 
 async def _templates(database: Database) -> list[Choice]:

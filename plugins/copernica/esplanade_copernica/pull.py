@@ -79,11 +79,12 @@ class Pull:
             found = await self._database.page(f"id>{place.after}", limit=settings.page_size)
         else:
             found = await self._database.page(f"modified>={place.since}", limit=settings.page_size, order="modified")
-        rows = [row for row in found.rows if as_id(row) is not None]
-        following = self._next(place, rows) if len(found.rows) >= settings.page_size else None
+        following = self._next(place, found.rows) if len(found.rows) >= settings.page_size else None
         if following is None:
             following = replace(place, after=0, collection=True) if self._where.collection else self._then(place)
-        return await self._turn(place, following, [report for row in rows if (report := self.report(row)) is not None])
+        return await self._turn(
+            place, following, [report for row in found.rows if (report := self.report(row)) is not None]
+        )
 
     async def _collection_page(self, place: Place) -> Page:
         """One page of the mapped fields that live in subprofiles; each names its profile by id."""

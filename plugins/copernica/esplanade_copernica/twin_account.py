@@ -137,6 +137,7 @@ class Account:
             self.add_field(table, name)
         self.add_field(table, "Newsletter", "select", "yes\nno")
         self.add_field(table, "Points", "integer")
+        self.add_field(table, "Score", "float")
         self.add_field(table, "Birthdate", "empty_date")
 
     # Databases, collections, fields.
@@ -206,11 +207,13 @@ class Account:
 
     def matching(self, records: Iterable[Record], conditions: list[Condition]) -> list[Record]:
         """Those for which every condition holds; with no condition, all."""
-        return [
-            each
-            for each in records
-            if all(one.holds(value_of(each, one.field, pseudo=one.pseudo)) for one in conditions)
-        ]
+        found = list(records)
+        for one in conditions:
+            if one.pseudo and one.field == "id" and (holds := one.of_number()) is not None:
+                found = [each for each in found if holds(each.id)]  # pages go by id, through many records
+            else:
+                found = [each for each in found if one.holds(value_of(each, one.field, pseudo=one.pseudo))]
+        return found
 
     def email_of(self, record: Record) -> str:
         """The address of a profile, or of the profile that a subprofile belongs to."""
@@ -242,7 +245,7 @@ class Account:
         self._keep_out(table, held)
         now, kept = self.now(), self.profiles if table.database is None else self.subprofiles
         record = Record(
-            id=max(kept, default=50_410 if table.database is None else 609) + 1,
+            id=next(reversed(kept), 50_410 if table.database is None else 609) + 1,
             database=table.id if table.database is None else table.database,
             collection=None if table.database is None else table.id,
             profile=profile,

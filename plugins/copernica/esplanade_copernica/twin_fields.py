@@ -87,8 +87,9 @@ def as_text(value: Any) -> str:
 def stored(field: Field, value: Any) -> str:
     """What the field holds once ``value`` was written to it.
 
-    Text and addresses are neither trimmed nor checked; numbers that are none become 0; a choice that is not in the list
-    becomes empty; dates other than ``YYYY-MM-DD`` with or without ``HH:MM:SS`` become empty or zeros, by type.
+    Text and addresses are neither trimmed nor checked; that a text is cut at the field's length is inferred. Numbers that are
+    none become 0; a choice that is not in the list becomes empty; dates other than ``YYYY-MM-DD`` with or without
+    ``HH:MM:SS`` become empty or zeros, by type.
     """
     text = as_text(value)
     match field.type:
@@ -98,6 +99,8 @@ def stored(field: Field, value: Any) -> str:
             return text if text in field.choices() else ""
         case "date" | "empty_date" | "datetime" | "empty_datetime":
             return _moment(text, field.type)
+        case "text":
+            return text[: field.length]
         case _:
             return text
 
@@ -150,6 +153,12 @@ class Condition(Struct, frozen=True, kw_only=True):
         if self.numeric:
             return compare(float(_number(text, "float")), float(_number(self.value, "float")))
         return compare(text.lower(), self.value.lower())
+
+    def of_number(self) -> Callable[[float], bool] | None:
+        """The same for what is a number already; None where it asks for a pattern."""
+        compare = _COMPARE.get(self.comparison)
+        wanted = float(_number(self.value, "float"))
+        return None if compare is None else lambda number: bool(compare(number, wanted))
 
 
 def condition(fields: list[Field], text: str) -> Condition | None:

@@ -128,6 +128,18 @@ class CopernicaSide(VendorSide[CopernicaTwin]):
     def retype_field(self, name: str) -> None:
         next(each for each in self._table().fields if each.name == name).type = "integer"
 
+    def wipe(self, purpose: str) -> None:
+        field = self._consent(purpose).field
+        for each in self.account.records(self._table()):
+            self.twin.edit_profile(each.id, {field: ""})
+
+    def refused_address(self) -> str:
+        self.account.blocked.add("blocked.example")
+        return "noor@blocked.example"
+
+    def can_unpublish(self, trigger: str) -> bool:
+        return self._trigger(trigger).template is not None
+
     def unpublish(self, trigger: str) -> None:
         template = self._trigger(trigger).template
         if template is None:
@@ -135,7 +147,7 @@ class CopernicaSide(VendorSide[CopernicaTwin]):
         self.account.templates[template].archived = True
 
     def untidy(self) -> list[Untidy]:
-        return [Untidy(field="Points", sent="12.75", held="12")]
+        return [Untidy(field="City", sent="x" * 300, held="x" * 255)]
 
     # Calls to the hub.
 
@@ -259,6 +271,7 @@ class CopernicaSide(VendorSide[CopernicaTwin]):
             trigger=row.fields["trigger"],
             trigger_id=row.fields["trigger_id"],
             words=words,
+            language=row.fields["language"] or None,
         )
 
     def _shown(self, row: Record) -> Contact:

@@ -100,7 +100,8 @@ async def test_check_does_not_ask_for_what_the_hub_makes_itself(both):
 
 
 async def test_those_of_the_collection_are_discovered_under_the_name_that_maps_them(both, twin):
-    assert not any("." in each.name for each in (await both.connector.discover(both.ctx)).fields)
+    to_be_made = [each for each in (await both.connector.discover(both.ctx)).fields if "." in each.name]
+    assert [(each.name, each.type) for each in to_be_made] == [(CITY, "text")], "mapped, and made when it is needed"
     twin.account.add_field(twin.account.add_collection(31, "SQ_profile"), "City", "select", "Delft\nBreda*")
     found = {each.name: each for each in (await both.connector.discover(both.ctx)).fields}
     assert (found[CITY].type, found[CITY].options, found[CITY].read_only) == ("select", ["Delft", "Breda"], False)

@@ -194,8 +194,8 @@ async def test_a_page_within_a_database_is_cut_at_100(call, twin):
     for number in range(100):
         twin.account.add_field(twin.account.database(31), f"f{number}")
     fields = (await call("GET", DB)).said["fields"]
-    assert (fields["count"], fields["limit"], fields["total"]) == (100, 100, 107)
-    assert (await call("GET", f"{DB}/fields", limit=1000)).said["count"] == 107
+    assert (fields["count"], fields["limit"], fields["total"]) == (100, 100, 108)
+    assert (await call("GET", f"{DB}/fields", limit=1000)).said["count"] == 108
 
 
 async def test_fields_are_made_once_and_of_known_types(call, twin):
@@ -256,6 +256,7 @@ async def test_a_profile_is_made_however_often_it_is_asked_for(call, twin):
             "City": "",
             "Newsletter": "",
             "Points": "0",
+            "Score": "0",
             "Birthdate": "",
         },
         "interests": [],
@@ -939,7 +940,7 @@ async def test_the_snapshot_tells_all(twin, call, client, collection):
     assert list(said["profiles"]) == ["noor@example.net", f"noor@example.net ({again})"]
     assert said["profiles"]["noor@example.net"] == {
         "id": number,
-        "fields": {"City": "Breda", "Email": "noor@example.net", "Points": "0"},
+        "fields": {"City": "Breda", "Email": "noor@example.net", "Points": "0", "Score": "0"},
         "interests": [],
         "subprofiles": {"SQ_triggers": [{"key": "1"}]},
     }

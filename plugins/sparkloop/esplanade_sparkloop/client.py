@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
 from esplanade import AuthenticationError, DeliveryError, Http, PermanentError, Response, TemporaryError
-from esplanade.http import redact
+from esplanade.http import redact, without_values
 
 from .mapping import PAGE_SIZE
 
@@ -73,7 +73,7 @@ class Api:
             return answer
         if is_taken(answer):
             return None
-        raise refusal(answer)
+        raise refusal(answer, body)
 
     async def unsubscribe(self, ids: Sequence[str]) -> None:
         """Opt somebody out. Somebody unknown (404) or already out (409) is out."""
@@ -137,13 +137,13 @@ def is_taken(answer: Response) -> bool:
     return bool(re.search(r"taken|already|exist", answer.text(), re.IGNORECASE))
 
 
-def refusal(answer: Response) -> PermanentError:
-    """What SparkLoop said when it refused, without any address in it."""
+def refusal(answer: Response, sent: Mapping[str, Any] | None = None) -> PermanentError:
+    """What SparkLoop said when it refused, without any address in it and without what it was ``sent``."""
     try:
         said = str(answer.json()["error"])
     except (PermanentError, KeyError, TypeError):
         said = "no reason given"
-    return PermanentError(f"SparkLoop answered {answer.status}: {redact(said)[:200]}")
+    return PermanentError(f"SparkLoop answered {answer.status}: {redact(without_values(said, sent))[:200]}")
 
 
 def vanished() -> TemporaryError:

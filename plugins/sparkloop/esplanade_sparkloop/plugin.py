@@ -239,7 +239,7 @@ class SparkLoopConnector(Connector[SparkLoopSettings]):
         if answer is None:
             raise vanished()
         if answer.status == 400:
-            raise refusal(answer)
+            raise refusal(answer, body)
         uuid = mapping.uuid_of(answer)
         # Every time and not only after creating: a crash in between must not leave somebody outside the campaign.
         await api.join(uuid or email)
@@ -254,7 +254,7 @@ class SparkLoopConnector(Connector[SparkLoopSettings]):
             return mapping.uuid_of(answer)
         if answer is not None:
             if not moved or not is_taken(answer):
-                raise refusal(answer)
+                raise refusal(answer, name)
             # Somebody else has the new address there: that one is the person now, and the old one must be off the list.
             await api.unsubscribe(ids)
         return await self._subscribe({"email": event.email, **name}, None, ctx)

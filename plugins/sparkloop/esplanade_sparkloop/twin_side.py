@@ -86,17 +86,20 @@ class SparkLoopSide(VendorSide[SparkLoopTwin]):
         good = self.calls()["sync_subscriber"]
         without = {name: value for name, value in good.headers.items() if name != "SparkLoop-Token"}
         tokens = {
-            "with another token": "tok_of_another_account",
-            "with an empty token": "",
-            "with half of the token": self.twin.settings.webhook_token.reveal()[:-1],
+            "bad token: of another account": "tok_of_another_account",
+            "bad token: empty": "",
+            "bad token: half of it": self.twin.settings.webhook_token.reveal()[:-1],
         }
         return {
-            "without a token": Call(headers=without, body=good.body),
+            "no token": Call(headers=without, body=good.body),
             **{
                 what: Call(headers={**good.headers, "SparkLoop-Token": token}, body=good.body)
                 for what, token in tokens.items()
             },
         }
+
+    def unheard_of(self) -> Call:
+        return self._call({"type": "subscriber_polished", "subscriber": self._person(STRANGER)})
 
     # Webhooks that are registered.
 

@@ -54,6 +54,8 @@ class Listing(Struct, frozen=True, kw_only=True):
     rows: list[Row]
     total: int | None = None
     next: str | None = None
+    unread: int = 0
+    """How many rows were left out because they have no id: whoever they are, they are there."""
 
 
 class Campaign:
@@ -101,7 +103,7 @@ class Campaign:
             refused(answer, "a list")
         body = read_json(answer)
         if isinstance(body, list):  # row 9 answers a plain list
-            return Listing(rows=[row for row in body if isinstance(row, dict)])
+            return _listed(body)
         rows = body.get("result") if isinstance(body, dict) else None
         if not isinstance(rows, list):
             raise TemporaryError("Webpower answered a list without 'result'")
@@ -109,11 +111,7 @@ class Campaign:
         following = self._inside(str(body["next"])) if body.get("next") else None
         if following == of:
             raise PermanentError("Webpower's list names itself as its next page; report this to the vendor")
-        return Listing(
-            rows=[row for row in rows if isinstance(row, dict)],
-            total=total if isinstance(total, int) else None,
-            next=following,
-        )
+        return _listed(rows, total=total if isinstance(total, int) else None, next=following)
 
     def _inside(self, following: str) -> str:
         """``next`` as a path from the origin. Another origin would be told our token, so it is refused."""
@@ -258,6 +256,11 @@ class Campaign:
         """POST one of the send calls; the answer may be a refusal for the caller to read."""
         allow = (400, 402, 403, 404, 409, 422, 500)
         return await self.http.post(self.settings.path(call, **parts), json=body, allow=allow)
+
+
+def _listed(found: list[Any], **more: Any) -> Listing:
+    rows = [row for row in found if isinstance(row, dict) and as_id(row.get("id")) is not None]
+    return Listing(rows=rows, unread=len(found) - len(rows), **more)
 
 
 def split(place: str) -> tuple[str, dict[str, str | int]]:

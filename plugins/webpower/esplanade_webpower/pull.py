@@ -49,6 +49,8 @@ class Place(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     """How many rows the page before had."""
     counted: int = 0
     """How many rows the list has shown so far."""
+    unread: int = 0
+    """How many of them named nobody, so that whom the list does not name may be in it all the same."""
     todo: list[int] = field(default_factory=list)
     """Groups still to be listed."""
     read: list[int] = field(default_factory=list)
@@ -155,18 +157,28 @@ class Pull:
     async def _turn(self, place: Place, page: Listing, reports: list[Report]) -> Page:
         lost = (place.total or 0) - page.total if page.total is not None and place.at is not None else 0
         if lost > place.length:
-            return _page(reports, msgspec.structs.replace(place, at=None, before=None, total=None, length=0, counted=0))
+            again = msgspec.structs.replace(place, at=None, before=None, total=None, length=0, counted=0, unread=0)
+            return _page(reports, again)
         if lost > 0:
             counted = place.counted - place.length
             back = msgspec.structs.replace(place, at=place.before, before=None, total=None, length=0, counted=counted)
             return _page(reports, back)
-        counted = place.counted + len(page.rows)
+        shown = len(page.rows) + page.unread
+        counted = place.counted + shown
+        unread = place.unread + page.unread + sum(not _has_address(row) for row in page.rows)
         if page.next is not None:
             onward = msgspec.structs.replace(
-                place, at=page.next, before=place.at, total=page.total, length=len(page.rows), counted=counted
+                place,
+                at=page.next,
+                before=place.at,
+                total=page.total,
+                length=shown,
+                counted=counted,
+                unread=unread,
             )
             return _page(reports, onward)
-        return await self._next_list(place, reports, whole=page.total is None or counted >= page.total)
+        whole = not unread and (page.total is None or counted >= page.total)
+        return await self._next_list(place, reports, whole=whole)
 
     async def _next_list(self, place: Place, reports: list[Report], *, whole: bool) -> Page:
         read = place.read

@@ -48,6 +48,7 @@ class Field(Struct, kw_only=True):
     length: int = 255
     required: bool = False
     default: str = ""
+    options: list[str] = field(default_factory=list)
     description: list[dict[str, str]] = field(default_factory=list)
 
 
@@ -119,7 +120,7 @@ class Account:
     def add_field(self, name: str, kind: str = "varchar", length: int = 255, *, required: bool = False) -> Field:
         """Make a custom field unless it is there."""
         if name not in self.fields:
-            number = 500 + len(self.fields)
+            number = max((each.id for each in self.fields.values()), default=499) + 1
             self.fields[name] = Field(id=number, name=name, type=kind, length=length, required=required)
         return self.fields[name]
 

@@ -110,7 +110,7 @@ class WebpowerSide(VendorSide[WebpowerTwin]):
             row.custom.pop(name, None)
 
     def add_field(self, name: str, type_: ValueType, options: list[str]) -> None:
-        self.account.add_field(name, KINDS[type_])
+        self.account.add_field(name, KINDS[type_]).options = options
 
     def retype_field(self, name: str) -> None:
         self.account.fields[name].type = "integer"

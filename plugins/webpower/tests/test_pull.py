@@ -235,6 +235,17 @@ async def test_rows_without_an_address_or_id_are_passed_over(hub, twin):
     assert [(each.remote_id, each.email, each.fields) for each in page.reports] == [("2", "b@example.net", {})]
 
 
+@pytest.mark.parametrize(
+    "row", [{"email": "a@example.net"}, {"id": 1}, {"id": None, "email": "a@example.net"}, "x", None]
+)
+@pytest.mark.parametrize("total", [{}, {"totalRecords": 2}])
+async def test_a_list_with_a_row_that_names_nobody_is_not_whole(hub, twin, row, total):
+    body = json.dumps({**total, "result": [row, {"id": 2, "email": "b@example.net"}]})
+    twin.faults.append(Fault(match="GET .*/group/135/contact", status=200, body=body, times=None))
+    _, covers = await hub.pull()
+    assert covers == ["service"], "whoever the row is may hold the newsletter still"
+
+
 # One person.
 
 

@@ -21,6 +21,10 @@ async def test_a_plugin_that_gives_a_wrong_id(tmp_path):
 @hookimpl
 async def on_profile(self, event, ctx):
     return msgspec.structs.replace(await super().on_profile(event, ctx), remote_id="1")
+
+@hookimpl
+async def on_consent(self, event, ctx):
+    return msgspec.structs.replace(await super().on_consent(event, ctx), remote_id="1")
 """
     assert "the vendor's id of a contact, as the hub keeps it" in await caught("ID1", tmp_path, body)
 

@@ -74,6 +74,10 @@ async def test_a_token_is_found_in_every_form_of_answer(keys, http, answer):
     [
         lambda token: web.Response(text=""),
         lambda token: web.Response(text="two words"),
+        lambda token: web.Response(text="[[[]]]"),
+        lambda token: web.Response(text="<html></html>"),
+        lambda token: web.Response(text="x" * 8_001),
+        lambda token: web.json_response({"token": "{}"}),
         lambda token: web.Response(body=b"\xff\xfe"),
         lambda token: web.Response(text='{"token": 7}'),
         lambda token: web.Response(text='"half'),

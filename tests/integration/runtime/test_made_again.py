@@ -1,5 +1,7 @@
 """A vendor that answers with another id has made the contact anew: the old one was deleted there, and the new one is told all."""
 
+import itertools
+
 from esplanade.model import Outcome
 
 from .conftest import consent, moved, profile, reasons, remote_of, send, settled
@@ -50,3 +52,13 @@ async def test_an_opt_out_that_nobody_was_there_for_changes_nothing(place, clock
     await settled(hub)
     assert [kind for _, kind, _ in crm.calls] == ["consent"]
     assert "not-at-vendor" in await reasons(hub, "ada")
+
+
+async def test_a_vendor_that_names_another_contact_each_time_is_not_told_for_ever(place, clock):
+    hub, crm = await place.start(clock=clock), place.script()
+    await known(hub, crm)
+    ids = itertools.count(2)
+    crm.answers["all"] = lambda _event: Outcome(remote_id=f"r-{next(ids)}")
+    await profile(hub, "ada", city="Breda")
+    await settled(hub)
+    assert len(crm.calls) < 30

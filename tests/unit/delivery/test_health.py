@@ -121,6 +121,18 @@ def test_what_was_not_called_after_all_tells_nothing(health):
     assert health.changes_at() == NOW + OPEN_S
 
 
+def test_that_there_was_nothing_to_do_tells_nothing_for_perhaps_nobody_was_called(health, log):
+    falls_ill(health)
+    later = NOW + OPEN_S
+    health.started(later)
+    assert health.allows(later, 4) == 0
+    health.feel([Done(outcome=Outcome(status="unchanged", reason="no-consent"))], later)
+    assert (health.allows(later, 4), health.is_sound(later)) == (1, False)
+    health.feel([Done(outcome=Outcome(status="unchanged")), DONE], later)
+    assert (health.allows(later, 4), health.is_sound(later)) == (4, True)
+    assert [event for event, _ in log.lines] == ["vendor_unavailable", "vendor_available"]
+
+
 def test_half_open_one_probe_is_let_through_and_what_is_to_come_is_still_not_sound(health):
     falls_ill(health)
     later = NOW + OPEN_S

@@ -138,12 +138,11 @@ async def a_plain_grant_asks_once_and_is_none_until_confirmed(trial: Trial) -> N
 @check("CO2")
 async def the_confirmation_grants_and_is_on_record(trial: Trial) -> None:
     """The click, however the vendor tells of it, is a grant by double opt-in that names the vendor as its witness."""
-    async with trial.hub(connector=EVERY_QUARTER) as rig:
+    async with trial.hub() as rig:
         purpose = asking(rig)
         await rig.consent(EMAIL, "granted", purpose, **PLAIN)
         await rig.later(HOUR_S)
         require(rig.side.confirm(EMAIL), "the vendor sent no mail in which the person could confirm")
-        await rig.until(lambda: is_granted(rig, EMAIL, purpose), within_s=HOUR_S)
         await rig.hear()
         person = await rig.person(EMAIL)
         standing = person.consents[purpose] if person is not None else None
@@ -162,7 +161,7 @@ async def the_confirmation_grants_and_is_on_record(trial: Trial) -> None:
 async def a_question_whose_answer_is_lost_is_not_asked_again(trial: Trial) -> None:
     """The vendor asks the person, and what it says of that is an error, or never comes: still one question."""
     for number, fault in enumerate(LOST):
-        async with trial.hub(connector={**EVERY_QUARTER, "timeout": "300ms"}, folder=trial.folder / str(number)) as rig:
+        async with trial.hub(connector={"timeout": "300ms"}, folder=trial.folder / str(number)) as rig:
             purpose = asking(rig)
             await rig.profile(EMAIL)  # so that the question is all that is left to write
             spoilt = rig.spoil_writes(**fault)
@@ -173,7 +172,6 @@ async def a_question_whose_answer_is_lost_is_not_asked_again(trial: Trial) -> No
             require(rig.side.asked(EMAIL) <= 1, f"{what}: expected once, found {rig.side.asked(EMAIL)}")
             await require_pending(rig, EMAIL, purpose)
             if rig.side.confirm(EMAIL):
-                await rig.until(lambda rig=rig: is_granted(rig, EMAIL, asking(rig)), within_s=HOUR_S)
                 await rig.hear()
                 same(await rig.state_of(EMAIL, purpose), "granted", f"{purpose} in the hub after the confirmation")
 
@@ -360,7 +358,6 @@ async def a_trigger_that_requires_a_purpose_needs_its_grant(trial: Trial) -> Non
 
 OUT = {None, "denied", "absent"}
 """What a vendor may hold of a purpose whose person wants no mail for it."""
-EVERY_QUARTER = {"schedule": {"pending_check": "15m"}}
 LOST: list[dict[str, Any]] = [{"action": "after", "status": 500}, {"action": "cut-after"}, {"action": "hang-after"}]
 """The vendor acts, and its answer says something else or does not come."""
 
@@ -396,11 +393,6 @@ def two_of(trial: Trial) -> tuple[str, str]:
 def sent_to(rig: Rig, email: str) -> list[str | None]:
     """The ids of the triggers whose mails a person got."""
     return [each.trigger_id for each in rig.side.mails() if each.email.lower() == email]
-
-
-async def is_granted(rig: Rig, email: str, purpose: str) -> bool:
-    """Whether the hub holds a grant."""
-    return await rig.state_of(email, purpose) == "granted"
 
 
 async def require_pending(rig: Rig, email: str, purpose: str) -> None:

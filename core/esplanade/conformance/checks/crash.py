@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +22,12 @@ from esplanade.runtime.connection import furnishing_of
 from esplanade.testing import Fault, Twin, VendorSide
 from esplanade.testing.faults import Action
 
-QUICK = {"retry": {"base": "50ms", "cap": "1s"}, "timeout": "10s", "breaker": {"failures": 1000}}
+QUICK = {
+    "retry": {"base": "50ms", "cap": "1s"},
+    "timeout": "4s",
+    "breaker": {"failures": 1000},
+    "pace": {"concurrency": 8},
+}
 ROUNDS = 12
 KILLS = (0.25, 0.6)
 """How much of its load the hub has behind it when it is killed, once after the other."""
@@ -42,9 +48,7 @@ async def killed_with_calls_in_hand(trial: Trial) -> None:
             async with hub_process(scene.config) as life:
                 for tale in tales:
                     require(await life.say(*tale.event(trial)), f"the hub did not accept {tale.words}")
-                await until(
-                    lambda held=held, many=len(tales): _has(scene, held + many), "not all calls reached the vendor"
-                )
+                await until(partial(_has, scene, held + len(tales)), "not all calls reached the vendor")
                 await life.kill()
             scene.twin.faults.clear()
             async with hub_process(scene.config) as life:
@@ -68,7 +72,7 @@ async def killed_under_load(trial: Trial) -> None:
             many = before + int(share * len(told))
             async with hub_process(scene.config) as life:
                 telling = asyncio.create_task(shop.tell(life))
-                await until(lambda many=many: _counted(scene, many), "the hub makes no calls")
+                await until(partial(_counted, scene, many), "the hub makes no calls")
                 await life.kill()
                 await telling
         scene.twin.faults.clear()

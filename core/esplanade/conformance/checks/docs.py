@@ -20,7 +20,7 @@ from ruamel.yaml.error import YAMLError
 from esplanade.conformance.check import CheckFailed, check, require, same
 from esplanade.conformance.quality import folders_of, modules_of
 from esplanade.conformance.readme import blocks_of, readme_of, sections_of
-from esplanade.conformance.trial import Trial
+from esplanade.conformance.trial import PACE, Trial
 from esplanade.errors import ConfigError, EsplanadeError
 from esplanade.registry import installed
 from esplanade.registry.find import is_file
@@ -118,7 +118,8 @@ class _Example:
     def _load(self) -> Any:
         own = self.said["connectors"]
         connectors = {
-            name: {**(own[name] or {}), "plugin": self.trial.name, "twin": True, "enabled": True} for name in self.mine
+            name: {**(own[name] or {}), "plugin": self.trial.name, "twin": True, "enabled": True, "pace": PACE}
+            for name in self.mine
         }
         for name, each in own.items():
             if name not in self.mine and not any(REFERENCE.search(text) for _, text in _texts(each)):

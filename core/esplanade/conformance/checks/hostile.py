@@ -39,6 +39,10 @@ MOST_KEPT = 256 << 20
 QUESTIONS = ("check", "discover", "pull", "fetch")
 PAGE = b"<!doctype html><html><head><title>Error</title></head><body><h1>Sorry</h1><p>Try later.</p></body></html>"
 SPOILED, SEED = 500, 20_260_115
+EMAIL = "noor@example.net"
+MISLEADING = ("rows that are none", "rows without ids", "nulls", "absurd numbers", "a page with 200")
+FIRST_CALLS = 6
+"""So many calls of a pull are tried at most as the first that is answered badly."""
 SLOW = "half a body, and then nothing more"
 
 
@@ -60,6 +64,8 @@ def answers_of(foe: Foe) -> dict[str, Answering]:
         "absurd numbers": plain(json.dumps(_odd(10**400)).encode()),
         "numbers that are none": plain(json.dumps(_odd(float("nan"))).encode()),
         "nulls": plain(json.dumps(_odd(None)).encode()),
+        "rows that are none": plain(json.dumps(_rows([1, None, "x", []])).encode()),
+        "rows without ids": plain(json.dumps(_rows([{"email": "who@example.net"}, {}])).encode()),
         "texts with NUL": plain(json.dumps(_odd("\x00\ud800")).encode()),
     }
 
@@ -68,20 +74,42 @@ def answers_of(foe: Foe) -> dict[str, Answering]:
 async def whatever_is_answered_to_questions(trial: Trial) -> None:
     """What is asked of a hostile vendor, each way to ask: an error that is known, in time, and nothing believed."""
     async with _among_foes(trial) as (rig, foe):
-        email = "noor@example.net"
         for purpose in trial.purposes:
-            await rig.consent(email, "granted", purpose)
-        await rig.profile(email)
-        before = await rig.person(email)
+            await rig.consent(EMAIL, "granted", purpose)
+        await rig.profile(EMAIL)
+        before = await rig.person(EMAIL)
         require(before is not None, "the hub does not know whom it was told of")
         for words, answering in answers_of(foe).items():
             await rig.advance(STEP_S)  # so that what is read from now on is newer than what was acknowledged
             async with _hostile(rig, foe, answering, lambda method, path: path != rig.token_path):
                 questions = [what for what in QUESTIONS if what in trial.methods]
-                await asyncio.gather(*(_asks(rig, what, words, email) for what in questions))
+                await asyncio.gather(*(_asks(rig, what, words, EMAIL) for what in questions))
             await resumed(rig)
             await calm(rig)
-            same(await rig.person(email), before, f"what the hub knows, after it asked and was answered with {words}")
+            same(await rig.person(EMAIL), before, f"what the hub knows, after it asked and was answered with {words}")
+
+
+@check("SE2")
+async def whatever_is_answered_in_the_middle_of_a_pull(trial: Trial) -> None:
+    """The first calls of a pull are answered well and those after them not: nobody is taken to have left."""
+    if "pull" not in trial.methods:
+        return  # nothing is read
+    async with _among_foes(trial) as (rig, foe):
+        for purpose in trial.purposes:
+            await rig.consent(EMAIL, "granted", purpose)
+        await rig.profile(EMAIL)
+        before = await rig.person(EMAIL)
+        for words in MISLEADING:
+            for well in range(1, FIRST_CALLS):
+                await rig.advance(STEP_S)
+                spoils = _after(well, rig)
+                async with _hostile(rig, foe, answers_of(foe)[words], spoils):
+                    await _asks(rig, "pull", words, EMAIL)
+                    foe.met.set()  # the pull may have ended before
+                await resumed(rig)
+                await calm(rig)
+                what = f"what the hub knows after a pull of which call {well + 1} and those after it were answered with {words}"
+                same(await rig.person(EMAIL), before, what)
 
 
 @check("SE2")
@@ -248,6 +276,18 @@ async def _question(rig: Rig, what: str, email: str) -> None:
             await asked(connection.plugin.fetch(known, connection.ctx))
 
 
+def _after(well: int, rig: Rig) -> Callable[[str, str], bool]:
+    """Picks the calls after so many that are no calls for a token."""
+    left = well
+
+    def spoils(method: str, path: str) -> bool:
+        nonlocal left
+        left -= _is_own(rig, path)
+        return left < 0 and _is_own(rig, path)
+
+    return spoils
+
+
 def _is_own(rig: Rig, path: str) -> bool:
     """Whether a call is not for a token."""
     return path != rig.token_path
@@ -316,6 +356,12 @@ async def _raw(rig: Rig, call: Call) -> int:
 def _shown(call: Call) -> str:
     """A call as a message shows it."""
     return f"{call.method} ?{call.query[:60]} {call.body[:120]!r}"
+
+
+def _rows(rows: list[Any]) -> dict[str, Any]:
+    """A whole list with these rows, under the names that vendors give to such."""
+    named = dict.fromkeys(("result", "results", "data", "items", "subscribers", "contacts", "profiles"), rows)
+    return {**named, **dict.fromkeys(("total", "totalRecords", "count"), len(rows)), "next": None, "meta": {}}
 
 
 def _odd(value: Any) -> dict[str, Any]:

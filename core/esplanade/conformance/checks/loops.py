@@ -168,7 +168,10 @@ async def a_ring_of_three_goes_quiet(trial: Trial) -> None:
                 f"a change went round {rounds} times with hub.max_hops: {hops}; it must go round, and end after {hops + 1}",
             )
             told, bound = len(rig.writes()), (1 + 2 * hops) * alone
-            require(told <= bound, f"one change made {told} writes in a ring with hub.max_hops: {hops}; the bound is {bound}")
+            require(
+                told <= bound,
+                f"one change made {told} writes in a ring with hub.max_hops: {hops}; the bound is {bound}",
+            )
             for purpose in trial.purposes:
                 await rig.consent(EMAIL, "denied", purpose)
                 await goes_round(rig)

@@ -70,11 +70,15 @@ async def no_more_are_made_at_once(trial: Trial) -> None:
         pull = asyncio.create_task(rig.hub.pull(NAME)) if "pull" in trial.methods else None
         try:
             for _ in range(ROUNDS):
-                await _reached(rig.twin, AT_ONCE)
-                same(rig.twin.most_under_way, AT_ONCE, "the most calls that were under way at once")
+                if not await rig.deliveries(states=["pending", "in_flight"]):
+                    break
+                await _reached(rig.twin, 1)
+                most = rig.twin.most_under_way
+                require(most <= AT_ONCE, f"{most} calls were under way at once; pace allows {AT_ONCE}")
                 before = rig.twin.request_count
                 await rig.clock.advance(SLOW_S + STEP_S)
                 await _answered(rig.twin, before + 1)
+            same(rig.twin.most_under_way, AT_ONCE, "the most calls that were under way at once, with so much to do")
         finally:
             rig.twin.faults.clear()
             if pull is not None:
@@ -123,7 +127,7 @@ async def _reached(twin: Twin[Any], many: int) -> None:
         async with asyncio.timeout(REST_S):
             await twin.reached(many)
     except TimeoutError:
-        raise CheckFailed(f"there were never {many} calls under way, although there was much to do") from None
+        raise CheckFailed("no call was under way, although there was much to do") from None
     for _ in range(LOOKS):
         await asyncio.sleep(0)
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EMAIL, OTHER = "noor@example.net", "pim@example.net"
 HOUR_S = 3_600.0
-CROWD = [f"person{number:03}@example.net" for number in range(250)]
+CROWD = [f"person{number:03}@example.net" for number in range(210)]
 """People for more than one page."""
 ABSURD = [
     "garbage",
@@ -212,6 +212,22 @@ async def a_contact_that_was_deleted_and_is_made_again_is_whole(trial: Trial) ->
         )
         same(after.audiences, before.audiences, "audiences of a contact that was made again")
         same(after.consents, before.consents, "consents of a contact that was made again")
+
+
+@check("SY3")
+async def who_signs_up_again_after_a_deletion_is_subscribed_again(trial: Trial) -> None:
+    """The base still has the consent of the contact that is gone, and that must not be taken for the vendor's."""
+    purpose = trial.purposes[0]
+    async with trial.hub() as rig:
+        await rig.welcome(EMAIL)
+        await rig.later(HOUR_S)
+        rig.side.remove(EMAIL)
+        await rig.hear()
+        await rig.later(HOUR_S)
+        await rig.consent(EMAIL, "granted", purpose)
+        if rig.side.find(EMAIL) is None and "deletions" in trial.declared("SY3"):
+            return
+        same(rig.held(EMAIL).consents.get(purpose), "granted", f"{purpose} of somebody who came back after a deletion")
 
 
 # What these share.

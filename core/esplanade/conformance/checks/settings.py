@@ -43,8 +43,10 @@ async def defaults_are_valid(trial: Trial) -> None:
         keys = await asyncio.to_thread(keys_of, struct)
         defaults = {key.name: written(key.default) for key in keys if not key.required}
         said = trial.sample().get(section, {})
-        each = {name: {**defaults, **target} for name, target in said.items()} if section != "settings" else None
-        spelt[section] = {**defaults, **said} if each is None else each
+        if section == "settings":
+            spelt[section] = {**defaults, **said}
+        else:
+            spelt[section] = {name: {**defaults, **target} for name, target in said.items()}
     problems = await trial.problems(connector=spelt)
     require(not problems, f"defaults that are written out are refused: {'; '.join(problems)}")
     plain, whole = await trial.config(), await trial.config(connector=spelt)
@@ -84,15 +86,15 @@ async def what_is_unknown_is_named(trial: Trial) -> None:
     sample, wrong = trial.sample(), list[tuple[tuple[str, ...], str]]()
     for section, struct in sections(types_of(trial.plugin)).items():
         names = [key.name for key in await asyncio.to_thread(keys_of, struct)]
-        holders = (
-            {(): sample[section]}
-            if section == "settings"
-            else {(name,): each for name, each in sample.get(section, {}).items()}
-        )
-        for way, holder in list(holders.items())[:1]:
-            misspelt = {f"{name}x": name for name in names if f"{name}x" not in names}
-            holder.update(dict.fromkeys(misspelt, 1))
-            wrong += [((section, *way, each), name) for each, name in misspelt.items()]
+        misspelt = {f"{name}x": name for name in names if f"{name}x" not in names}
+        holder, way = sample.setdefault(section, {}), [section]
+        if section != "settings":  # the first target stands for all
+            target = next(iter(holder), None)
+            if target is None:
+                continue
+            holder, way = holder[target], [section, target]
+        holder.update(dict.fromkeys(misspelt, 1))
+        wrong += [((*way, each), name) for each, name in misspelt.items()]
     problems = await trial.problems(connector=sample)
     for where, name in wrong:
         near = [each for each in problems if _names(each, where) and f"did you mean {name}?" in each]
@@ -147,7 +149,7 @@ async def generated_configurations_load(trial: Trial) -> None:
 
 @check("CF6")
 async def one_account_twice_is_noticed(trial: Trial) -> None:
-    """The sample's account once more, under another name and with another secret."""
+    """The sample's account once more, under another name."""
     settings = trial.sample().get("settings", {})
     again = {"plugin": trial.name, "twin": True, "settings": settings}
     loaded = await trial.load(beside={"again": again})

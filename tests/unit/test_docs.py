@@ -7,13 +7,16 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from ruamel.yaml import YAML
 from tests.regenerate import ROOT, generated
 
 from esplanade import errors, hookspecs, runtime
 from esplanade.cli.program import esplanade
+from esplanade.conformance import Quality
 from esplanade.ingest.accept import Intake
 
 DOCS = [
@@ -71,6 +74,14 @@ def test_every_hook_is_named_in_the_docstring_of_none_but_itself() -> None:
         "on_consent_batch",
         "on_trigger_batch",
     ]
+
+
+def test_the_quality_file_that_is_shown_is_one_and_has_every_key() -> None:
+    text = (ROOT / "docs" / "how-to" / "hold-a-plugin-to-the-rules.md").read_text("utf-8")
+    (shown,) = re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)
+    found = YAML(typ="safe", pure=True).load(shown)
+    msgspec.convert(found, Quality)
+    assert list(found) == list(Quality.__struct_fields__)
 
 
 async def test_the_tutorial_works_to_the_letter(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ from .model import (
     ValueType,
     Webhooks,
 )
+from .text import as_text
 from .values import Duration, Origin, Secret
 
 __version__ = "0.1.0"
@@ -103,5 +104,6 @@ __all__ = [
     "ValueType",
     "Webhooks",
     "__version__",
+    "as_text",
     "hookimpl",
 ]

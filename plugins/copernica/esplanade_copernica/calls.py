@@ -18,7 +18,7 @@ from msgspec import Struct, field
 
 from esplanade import PermanentError
 
-from .values import as_text, moment_of
+from .values import moment_of, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -272,7 +272,7 @@ def _first(rows: Iterable[Any], names: tuple[str, ...]) -> dict[str, str]:
         for name in names:
             found = row.get(name) if isinstance(row, dict) else None
             if isinstance(found, dict) and found:
-                return {key: as_text(value) for key, value in found.items()}
+                return {key: text_of(value) for key, value in found.items()}
     return {}
 
 
@@ -321,20 +321,20 @@ def flags_of(found: Any) -> dict[str, bool]:
                 name = each.get("name")
                 flags |= {name: _is_on(each.get("value", True))} if isinstance(name, str) else flags_of(each)
             elif each not in (None, ""):
-                flags[as_text(each)] = True
+                flags[text_of(each)] = True
     elif isinstance(found, dict):
         for name, value in found.items():
             if isinstance(value, dict | list):
                 flags |= flags_of(value)
-            elif re.fullmatch(r"[0-9]+", name) and as_text(value).lower() not in {*_NO, "1", "true", "yes"}:
-                flags[as_text(value)] = True  # a list that numbers its items
+            elif re.fullmatch(r"[0-9]+", name) and text_of(value).lower() not in {*_NO, "1", "true", "yes"}:
+                flags[text_of(value)] = True  # a list that numbers its items
             else:
                 flags[name] = _is_on(value)
     return flags
 
 
 def _is_on(value: Any) -> bool:
-    return as_text(value).strip().lower() not in _NO
+    return text_of(value).strip().lower() not in _NO
 
 
 def _details(said: Mapping[str, Any]) -> dict[str, str | list[str]]:
@@ -342,15 +342,15 @@ def _details(said: Mapping[str, Any]) -> dict[str, str | list[str]]:
     for name in DETAILS:
         value = said.get(name)
         if isinstance(value, list):
-            found[name] = [as_text(each)[:MAX_DETAIL] for each in value[:50]]
+            found[name] = [text_of(each)[:MAX_DETAIL] for each in value[:50]]
         elif value not in (None, ""):
-            found[name] = as_text(value)[:MAX_DETAIL]
+            found[name] = text_of(value)[:MAX_DETAIL]
     return found
 
 
 def _moment(said: Mapping[str, Any], settings: CopernicaSettings) -> datetime | None:
     """``time`` is a number of seconds, ``timestamp`` the same moment as local time."""
-    if re.fullmatch(r"[1-9][0-9]{0,9}", text := as_text(said.get("time")).strip()):
+    if re.fullmatch(r"[1-9][0-9]{0,9}", text := text_of(said.get("time")).strip()):
         return datetime.fromtimestamp(int(text), UTC)
     try:
         return moment_of(said.get("timestamp"), settings.timezone)

@@ -11,7 +11,7 @@ from esplanade import Context, DeliveryError, Outcome, OutcomeUnknown, Product, 
 from .client import Database, Filter, NotThereError, Row, as_id, created_in, field_of
 from .layout import PRODUCTS, TRIGGERS, Layout, product_fields
 from .profiles import Who, find
-from .values import as_text, local
+from .values import local, text_of
 
 if TYPE_CHECKING:
     from .settings import CopernicaTrigger
@@ -154,7 +154,7 @@ def _facts(item: Product, most: int) -> dict[str, str]:
         "quantity": item.quantity,
         "language": item.language,
     }
-    return {name: as_text(value)[:most] for name, value in facts.items()}
+    return {name: text_of(value)[:most] for name, value in facts.items()}
 
 
 def _known(item: Product) -> dict[str, Any]:

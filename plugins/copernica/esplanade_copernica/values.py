@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import msgspec
+from esplanade import as_text
 
 from .client import Row, field_of
 
@@ -28,23 +28,9 @@ EMPTY_DATES = {"0000-00-00", "0000-00-00 00:00:00"}
 """What an unset or unreadable date looks like (fact 5)."""
 
 
-def as_text(value: object) -> str:
-    """Any JSON value as a field takes it; None becomes empty."""
-    match value:
-        case None:
-            return ""
-        case str():
-            return value
-        case bool():
-            return "1" if value else "0"
-        case float() if value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
-        case int() | float():
-            return str(value)
-        case list() if not any(isinstance(item, list | dict) for item in value):
-            return ",".join(as_text(item) for item in value)
-        case _:
-            return msgspec.json.encode(value).decode()
+def text_of(value: object) -> str:
+    """Any JSON value as a field takes it."""
+    return as_text(value, true="1", false="0")
 
 
 def as_fields(values: Mapping[str, Value], types: Mapping[str, str], zone: str) -> dict[str, str]:
@@ -54,7 +40,7 @@ def as_fields(values: Mapping[str, Value], types: Mapping[str, str], zone: str) 
 
 def stored(value: Value, kind: str, zone: str) -> str:
     """A value as a field takes it: a date that the vendor could not read would be lost there (fact 5)."""
-    text = as_text(value)
+    text = text_of(value)
     if kind not in DATES or not isinstance(value, str):
         return text
     try:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import msgspec
 
+from esplanade import as_text
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -24,25 +26,6 @@ MAX_VALUE = 65_536
 """Characters of one value."""
 
 Encoding: TypeAlias = Literal["flat", "json", "html"]
-
-
-def as_text(value: object) -> str:
-    """Any JSON value as the text that Webpower stores; None becomes empty."""
-    match value:
-        case None:
-            return ""
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case float() if value.is_integer() and abs(value) < 1e15:
-            return str(int(value))
-        case int() | float():
-            return str(value)
-        case list() if not any(isinstance(item, list | dict) for item in value):
-            return ",".join(as_text(item) for item in value)
-        case _:
-            return msgspec.json.encode(value).decode()
 
 
 def stored(name: str, value: object) -> str | None:

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
-from .mapping import MAX_VALUE, as_text
+from esplanade import as_text
+
+from .mapping import MAX_VALUE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

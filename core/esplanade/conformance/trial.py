@@ -54,6 +54,11 @@ class Trial:
         """What the plugin takes of the hub."""
         return [each for each in KINDS if f"on_{each}" in self.hooks or f"on_{each}_batch" in self.hooks]
 
+    @property
+    def hears_of_consent(self) -> bool:
+        """Whether the vendor tells what people have consented to; where not, ``CO1 reports`` declares it."""
+        return "reports" not in self.declared("CO1")
+
     def declared(self, rule: str) -> dict[str, str]:
         """What ``quality.yaml`` declares to be otherwise than a rule expects, with the reasons."""
         words = [(*what.partition(" "), reason) for what, reason in self.quality.declared.items()]

@@ -8,7 +8,7 @@ from esplanade.config.model import ConnectorConfig
 from esplanade.connector import Traits
 from esplanade.records import Entry, Note, Person, Remote, Urgency, inbound_lane
 from esplanade.store.port import Unit
-from esplanade.sync import contacts
+from esplanade.sync import contacts, mapping
 from esplanade.sync.identity import normalise
 
 from . import suppression
@@ -54,7 +54,7 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, alerts: 
     )
     reading.changes.created = created
     cause = cause_of_report(world, entry, body, remote, reading.traits)
-    known = list(remote.former)
+    known, was_known = list(remote.former), contacts.is_known(remote)
     former = contacts.about(remote, person, body.email, body.remote_id, body.previous_email)
     left = [contact for contact in remote.former if contact is not former and contact not in known]
     if former is not None:
@@ -75,6 +75,7 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, alerts: 
             read_consents(unit, world, reading, entry)
         elif body.consents:
             reading.notes.append(("not-mapped", "`sends` leaves out consent"))
+        _tell_opt_outs(reading, was_known=was_known)
     _finish(unit, world, reading, cause, alerts, is_former=former is not None)
     for contact in left:
         retire(unit, reading.person, connector, contact, cause.chain)
@@ -101,6 +102,17 @@ def _find(unit: Unit, connector: ConnectorConfig, report: ReportIn) -> Person | 
         if found is None and email:
             found = unit.person_by_email(normalise(email).key)
     return found
+
+
+def _tell_opt_outs(reading: Reading, *, was_known: bool) -> None:
+    """A vendor that has a contact of which the hub did not know must hear what the person has opted out of."""
+    denied = {
+        purpose
+        for purpose in reading.connector.consents
+        if mapping.desired_consent(reading.person, reading.connector, purpose) == "denied"
+    }
+    if not was_known:
+        reading.back.consents |= {purpose for purpose in denied if reading.remote.consents.get(purpose) != "denied"}
 
 
 def _of_nobody(entry: Entry) -> Note:

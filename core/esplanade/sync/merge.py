@@ -55,7 +55,7 @@ def is_empty(value: Value) -> bool:
 
 def is_gone(remote: Remote) -> bool:
     """Whether the vendor has deleted the contact whose consents the base still has; until a pull says what became of them."""
-    return remote.email is None and remote.remote_id is None and bool(remote.consents)
+    return remote.email is None and remote.remote_id is None and "granted" in remote.consents.values()
 
 
 def delta(

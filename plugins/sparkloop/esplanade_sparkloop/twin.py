@@ -221,17 +221,22 @@ class SparkLoopTwin(Twin[SparkLoopSettings]):
         """
         registered = {hook.url for hook in self.account.hooks if is_near(hook.url)}
         for url in sorted(registered | ({self.hook_url} if self.hook_url else set())):
-            told = [body for body in bodies if url == self.hook_url or self.account.hears(url, body["type"])]
-            task = asyncio.get_running_loop().create_task(
-                self._in_turn(url, [msgspec.json.encode(body) for body in told])
-            )
+            heard = [body for body in bodies if url == self.hook_url or self.account.hears(url, body["type"])]
+            told = [msgspec.json.encode(body) for body in heard]
+            if self.outbox is not None:  # kept back, so none waits for another
+                for body in told:
+                    self.emit(body, self._headers(), url=url)
+                continue
+            task = asyncio.get_running_loop().create_task(self._in_turn(url, told))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _in_turn(self, url: str, bodies: list[bytes]) -> None:
-        headers = {"Content-Type": "application/json", "SparkLoop-Token": self.settings.webhook_token.reveal()}
         for body in bodies:
-            await self._emit_until_taken("POST", body, headers, url=url)
+            await self._emit_until_taken("POST", body, self._headers(), url=url)
+
+    def _headers(self) -> dict[str, str]:
+        return {"Content-Type": "application/json", "SparkLoop-Token": self.settings.webhook_token.reveal()}
 
     # The incoming webhook.
 

@@ -55,6 +55,11 @@ class SparkLoopSide(VendorSide[SparkLoopTwin]):
         member.status = "active"
         self.twin.tell(member)
 
+    def readdress(self, email: str, new: str) -> None:
+        member = self.account.get(email)
+        self.account.rename(member, new)
+        self.twin.tell(member)
+
     def remove(self, email: str) -> None:
         self.account.remove(self.account.get(email))
 
@@ -67,6 +72,9 @@ class SparkLoopSide(VendorSide[SparkLoopTwin]):
         return [Untidy(field="name", sent=" Noor  de Wit ", held="Noor  de Wit")]
 
     # Calls to the hub.
+
+    def tell(self, email: str) -> None:
+        self.twin.tell(self.account.get(email))
 
     def calls(self) -> dict[str, Call]:
         campaign = self.account.campaign

@@ -133,6 +133,12 @@ async def test_an_address_it_does_not_take_is_a_refusal_without_the_address(api)
     assert "ada" not in str(caught.value)
 
 
+async def test_a_refusal_that_quotes_what_was_sent_is_told_without_it(api):
+    api.twin.faults.append(Fault(match="PUT /v2/subscribers", status=400, body='{"error":"Name Zonneschijn is odd"}'))
+    with pytest.raises(PermanentError, match=r"SparkLoop answered 400: Name \[value\] is odd"):
+        await api.grant("ada@example.com", name="Zonneschijn")
+
+
 async def test_a_cut_after_creating_is_repeated_into_one_person(api):
     api.twin.faults.append(Fault(match="POST /v2/subscribers", action="cut-after"))
     with pytest.raises(TemporaryError):

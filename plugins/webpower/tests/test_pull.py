@@ -183,9 +183,12 @@ async def test_a_group_deleted_in_the_middle_covers_nothing(open_hub, people, tw
     assert (page.cursor, page.covers) == (None, ["service"])
 
 
-async def test_members_of_the_unsubscribed_group_are_opted_out_of_everything(open_hub, people, twin):
-    twin.unsubscribe("p00@example.net")
-    async with open_hub(unsubscribe_group_id=61) as hub:
+@pytest.mark.parametrize("setting", ["unsubscribe_group_id", "complaint_group_id"])
+async def test_members_of_the_groups_of_those_who_want_no_mail_are_opted_out_of_everything(
+    open_hub, people, twin, setting
+):
+    twin.account.find("p00@example.net").groups.add(61)
+    async with open_hub(**{setting: 61}) as hub:
         reports, covers = await hub.pull()
     assert covers == ["newsletter", "service"]
     assert [(each.remote_id, each.consents) for each in reports if "denied" in each.consents.values()] == [

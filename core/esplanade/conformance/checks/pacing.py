@@ -22,6 +22,7 @@ SLOW_S = 5.0
 ROUNDS = 6
 BEFORE_MIDNIGHT = 20_469 * DAY_S - 600.0
 """Ten minutes before a day begins, by UTC."""
+LOOK_S = 0.002
 LOOKS = 200
 """So often the loop goes round before it is believed that no further call comes."""
 
@@ -70,9 +71,8 @@ async def no_more_are_made_at_once(trial: Trial) -> None:
         pull = asyncio.create_task(rig.hub.pull(NAME)) if "pull" in trial.methods else None
         try:
             for _ in range(ROUNDS):
-                if not await rig.deliveries(states=["pending", "in_flight"]):
+                if not await _comes(rig):
                     break
-                await _reached(rig.twin, 1)
                 most = rig.twin.most_under_way
                 require(most <= AT_ONCE, f"{most} calls were under way at once; pace allows {AT_ONCE}")
                 before = rig.twin.request_count
@@ -115,21 +115,28 @@ async def _until_time_must_pass(rig: Rig) -> None:
         while not resting.done():
             if 0 < connection.outbound.under_way <= connection.pacer.asleep and not rig.twin.under_way:
                 return
-            await asyncio.wait({resting}, timeout=0.002)
+            await asyncio.wait({resting}, timeout=LOOK_S)
         await resting
     finally:
         resting.cancel()
 
 
-async def _reached(twin: Twin[Any], many: int) -> None:
-    """Return once so many calls are under way, and no further one has come for a while."""
+async def _comes(rig: Rig) -> bool:
+    """Return once a call is under way, and no further one has come for a while; False: nothing is left to do."""
+    coming = asyncio.create_task(rig.twin.reached(1))
     try:
         async with asyncio.timeout(REST_S):
-            await twin.reached(many)
+            while not coming.done():
+                if not await rig.deliveries(states=["pending", "in_flight"]):
+                    return False
+                await asyncio.wait({coming}, timeout=LOOK_S)
     except TimeoutError:
         raise CheckFailed("no call was under way, although there was much to do") from None
+    finally:
+        coming.cancel()
     for _ in range(LOOKS):
         await asyncio.sleep(0)
+    return True
 
 
 async def _answered(twin: Twin[Any], many: int) -> None:

@@ -20,6 +20,7 @@ from esplanade.testing import FakeClock
 
 if TYPE_CHECKING:
     from esplanade.conformance.rig import Rig
+    from esplanade.testing import Contact
 
 EMAIL, OTHER = "noor@example.net", "pim@example.net"
 HOUR_S = 3_600.0
@@ -84,8 +85,8 @@ async def a_pull_that_was_broken_off_goes_on(trial: Trial) -> None:
             rest = await rig.pull()
             full = await rig.pull()
             require(
-                full.pages > 2,
-                f"{len(CROWD)} people are {full.pages} pages; let the sample have smaller ones, of 100 people at most",
+                full.pages > 1,
+                f"{len(CROWD)} people are {full.pages} pages; let the sample have smaller ones",
             )
             same(first.pages + rest.pages, full.pages, "pages that a pull read before and after it was broken off")
             same(first.read + rest.read, full.read, "rows that a pull read before and after it was broken off")
@@ -129,6 +130,7 @@ async def nobody_is_missed_while_the_account_changes(trial: Trial) -> None:
     async with trial.hub() as rig:
         fill(rig)
         await rig.pull()
+        held = {(each, purpose): await rig.state_of(each, purpose) for each in CROWD for purpose in trial.purposes}
         await rig.later(HOUR_S)
         gone = CROWD[:20]
 
@@ -143,7 +145,7 @@ async def nobody_is_missed_while_the_account_changes(trial: Trial) -> None:
         await rig.hub.pull(NAME, meanwhile)
         await rig.at_rest()
         for purpose in trial.purposes:
-            out = [each for each in CROWD[20:] if await rig.state_of(each, purpose) != "granted"]
+            out = [each for each in CROWD[20:] if await rig.state_of(each, purpose) != held[each, purpose]]
             nobody(out, f"whom a pull opted out of {purpose} because others were deleted meanwhile")
         await rig.later(HOUR_S)
         before = {(each.email or "").lower() for each in await everything(rig)}
@@ -201,15 +203,14 @@ async def a_contact_that_was_deleted_and_is_made_again_is_whole(trial: Trial) ->
     async with trial.hub() as rig:
         await rig.welcome(EMAIL, fields=rig.ordinary(), audiences=dict.fromkeys(trial.audiences, True))
         before = rig.held(EMAIL)
+        expected = {**mapped(rig, before), trial.fields[trial.text]: rig.ordinary(1)[trial.text]}
         await rig.later(HOUR_S)
         rig.side.remove(EMAIL)
         second = rig.ordinary(1)[trial.text]
         await rig.profile(EMAIL, fields={trial.text: second})
         await rig.later(HOUR_S)
         after = rig.held(EMAIL)
-        same(
-            after.fields, {**before.fields, trial.fields[trial.text]: second}, "fields of a contact that was made again"
-        )
+        same(mapped(rig, after), expected, "fields of a contact that was made again")
         same(after.audiences, before.audiences, "audiences of a contact that was made again")
         same(after.consents, before.consents, "consents of a contact that was made again")
 
@@ -238,6 +239,12 @@ def fill(rig: Rig) -> None:
     with rig.overhear():
         for email in CROWD:
             rig.side.sign_up(email, {}, rig.trial.purposes)
+
+
+def mapped(rig: Rig, contact: Contact) -> dict[str, str]:
+    """What a contact holds in the fields that the hub writes."""
+    names = {rig.trial.fields[each] for each in rig.ordinary()}
+    return {name: value for name, value in contact.fields.items() if name in names}
 
 
 def nobody(found: Iterable[str], who: str) -> None:

@@ -30,6 +30,18 @@ async def consents(hub):
     return {name: states for name, states in said.items() if states}
 
 
+# A contact that the hub did not know.
+
+
+async def test_a_vendor_that_was_never_told_of_somebody_hears_of_their_opt_out_once_it_has_them(house):
+    hub = await house(sparkloop={"requires": "newsletter"})
+    await told(hub, "denied")
+    await hub.reports("sparkloop", fields={})
+    assert await consents(hub) == {"sparkloop": ["denied"]}
+    await hub.reports("sparkloop", fields={})
+    assert await consents(hub) == {}
+
+
 # Grants.
 
 

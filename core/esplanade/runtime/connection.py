@@ -26,11 +26,12 @@ from esplanade.delivery.outbound import OutboundDesk
 from esplanade.delivery.pace import PacedHttp, Pacer
 from esplanade.delivery.pull import Puller
 from esplanade.delivery.verdict import Pause
-from esplanade.errors import EsplanadeError, MissingMethodError, PluginError, PluginLoadError
+from esplanade.errors import DeliveryError, EsplanadeError, MissingMethodError, PluginError, PluginLoadError
 from esplanade.http.session import Session
 from esplanade.http.ssrf import EgressGuard
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.world import World
+from esplanade.model import InboundRequest
 from esplanade.observe.metrics import Metrics
 from esplanade.registry import Registry
 from esplanade.store.port import Store
@@ -250,6 +251,19 @@ class Connection:
                 f"{self.config.name} cannot register webhooks: the plugin {self.config.plugin} {why}. Register them by hand at "
                 "the vendor, with the URL that `esplanade connectors` shows"
             )
+
+    async def verify(self, request: InboundRequest) -> bool | None:
+        """Whether a webhook is the vendor's; None when that cannot be told just now."""
+        if "verify" not in self.methods:
+            return True
+        try:
+            async with asyncio.timeout(self.config.timeout):
+                return await asked(self.plugin.verify(request, self.ctx))
+        except DeliveryError:
+            return None
+        except (EsplanadeError, TimeoutError) as problem:
+            self.ctx.log.error("verify_failed", error=type(problem.__cause__ or problem).__name__)
+            return None
 
     def start(self) -> None:
         """Let the lanes run."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
@@ -14,7 +13,7 @@ from esplanade import __version__
 from esplanade.clock import Clock, SystemClock
 from esplanade.config.model import Config, ConnectorConfig
 from esplanade.delivery.pull import PullResult
-from esplanade.errors import DeliveryError, EsplanadeError, PluginError, StoreError
+from esplanade.errors import EsplanadeError, PluginError, StoreError
 from esplanade.ingest.accept import Intake
 from esplanade.ingest.fold import Fold
 from esplanade.ingest.world import World
@@ -26,7 +25,7 @@ from esplanade.schedule import Job, Schedule
 from esplanade.store.locate import open_store
 from esplanade.store.port import Committed
 from esplanade.store.sqlite.store import SqliteStore
-from esplanade.web.app import make_app, make_runner
+from esplanade.web.app import listen, make_app, make_runner
 from esplanade.web.port import ConnectorFacts, Erased, PullSummary
 
 from .alerts import Alerts
@@ -257,16 +256,7 @@ class Hub:
     async def verify(self, connector: str, request: InboundRequest) -> bool | None:
         """Whether a webhook is the vendor's; None when that cannot be told just now."""
         connection = self.connections.get(connector)
-        if connection is None or "verify" not in connection.methods:
-            return None if connection is None else True
-        try:
-            async with asyncio.timeout(connection.config.timeout):
-                return await asked(connection.plugin.verify(request, connection.ctx))
-        except DeliveryError:
-            return None
-        except (EsplanadeError, TimeoutError) as problem:
-            self.log.error("verify_failed", connector=connector, error=type(problem.__cause__ or problem).__name__)
-            return None
+        return None if connection is None else await connection.verify(request)
 
     async def pause(self, connector: str, reason: str) -> None:
         """Stop calling a vendor; what is due for it is kept."""
@@ -381,16 +371,12 @@ class Hub:
     async def _listen(self) -> None:
         hub = self.config.hub
         self._runner = make_runner(make_app(self), shutdown_timeout=float(hub.drain_timeout))
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, hub.host, hub.port, backlog=1024)
         try:
-            await site.start()
+            self.url = await listen(self._runner, hub.host, hub.port)
         except OSError as problem:
             raise StoreError(
                 f"cannot listen on {hub.listen}: {problem.strerror or problem}; is another hub running there?"
             ) from None
-        host, port = self._runner.addresses[0][:2]
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self.store.describe(f"esplanade run on {self.url}", self.url)
 
     def _hook_url(self, connector: str, origin: str) -> str:

@@ -82,6 +82,14 @@ def _route(request: web.Request) -> str:
     return resource.canonical if resource is not None else "unknown"
 
 
+async def listen(runner: web.AppRunner, host: str, port: int) -> str:
+    """Serve from now on. Returns the origin, with the port that was found where 0 was asked for. Raises OSError."""
+    await runner.setup()
+    await web.TCPSite(runner, host, port, backlog=1024).start()
+    at, number = runner.addresses[0][:2]
+    return f"http://[{at}]:{number}" if ":" in at else f"http://{at}:{number}"
+
+
 class _Protocol(web.RequestHandler):
     """Answers a problem where the library would answer plain text: to what is not HTTP, and when all else failed."""
 

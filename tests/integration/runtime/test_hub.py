@@ -345,7 +345,7 @@ class TestServing:
         place.write()
         os.kill(os.getpid(), signal.SIGHUP)
         async with asyncio.timeout(10):
-            while "crm" not in hub.connections:
+            while "crm" not in hub.world.connectors:
                 await hub.store.run(lambda unit: None)
         await profile(hub, "ada")
         await crm.called(1)

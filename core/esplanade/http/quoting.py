@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 SHORTEST = 3
 """Shorter values, such as a language or a choice, say nothing of anybody, and stand in too many words."""
+_TELLING = 100_000
+"""Smaller numbers say nothing of anybody."""
 _LOOKED_AT = 20_000
 INSTEAD = "[value]"
 
@@ -42,8 +45,9 @@ def _texts(content: Any, more: Iterable[str]) -> Iterator[str]:
         left -= 1
         if left < 0:
             return
-        if len(value.strip()) >= SHORTEST and "@" not in value:
-            yield value.strip()
+        for part in value.split() if "@" in value else [value.strip()]:
+            if len(part) >= SHORTEST and "@" not in part:
+                yield part
 
 
 def _scalars(value: Any, depth: int) -> Iterator[str]:
@@ -52,6 +56,8 @@ def _scalars(value: Any, depth: int) -> Iterator[str]:
         return
     if isinstance(value, str):
         yield value
+    elif isinstance(value, int | float) and abs(value) >= _TELLING:
+        yield str(value)
     elif fields is not None:
         for _, each in fields:
             yield from _scalars(each, depth + 1)
@@ -67,6 +73,7 @@ def _forms(value: str) -> set[str]:
         value,
         *inner,
         *(json.dumps(each, ensure_ascii=False)[1:-1] for each in inner),
+        html.escape(value),
         quote(value),
         quote_plus(value),
     }

@@ -31,6 +31,8 @@ def take_identity(unit: Unit, world: World, reading: Reading, cause: Cause) -> C
         reading.lost += remote.owned
         remote.email, remote.remote_id = None, None
         remote.fields, remote.audiences, remote.owned = {}, {}, []
+        # a grant stays until a pull says what became of it; a contact that is made anew must hear of an opt-out again
+        remote.consents = {purpose: held for purpose, held in remote.consents.items() if held != "denied"}
         reading.notes.append(("drift", "the vendor no longer has this contact"))
         return None
     if not report.email:

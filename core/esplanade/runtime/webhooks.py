@@ -99,6 +99,7 @@ class Registering:
         """Remove now what was registered. Raises MissingMethodError, DeliveryError, PluginError."""
         connection.require_webhooks()
         self._stop(connection.config.name)
+        self._alert.clear(_alert_key(connection))
         found = await self._ask(connection, lambda: connection.plugin.remove_webhooks(connection.ctx))
         self._log.info("webhooks_removed", connector=connection.config.name, removed=found.removed)
         return found
@@ -116,11 +117,11 @@ class Registering:
     async def _try(self, connection: Connection) -> float | None:
         """Ask once. None: it is done, or is not to be asked now; else for how long the vendor wants to be left alone."""
         name = connection.config.name
-        state = await self._store.read(lambda reader: reader.connector_state(name))
-        if state.state != "ok":
-            return None  # `begin` is called again when it resumes
-        self._calling.add(name)
         try:
+            state = await self._store.read(lambda reader: reader.connector_state(name))
+            if state.state != "ok":
+                return None  # `begin` is called again when it resumes
+            self._calling.add(name)
             await self.register(connection)
         except EsplanadeError as problem:
             what = _told_of(problem, self._url(connection) or "")

@@ -121,9 +121,11 @@ class Pull:
                 )
                 return await self._turn(place, None, [])
             return await self._turn(place, replace(place, ids=0, last="", tries=place.tries + 1), [])
-        ends = len(ids) < LIST_LIMIT
-        following = None if ends else replace(place, ids=known - overlap + len(ids), last=ids[-1])
-        return replace(await self._turn(place, following, []), present=ids, whole=ends)
+        more = (
+            len(ids) > overlap
+        )  # its end is a page with nothing new, for a vendor may give fewer than it was asked for
+        following = replace(place, ids=known - overlap + len(ids), last=ids[-1]) if more else None
+        return replace(await self._turn(place, following, []), present=ids, whole=not more and known > 0)
 
     def _then(self, place: Place) -> Place | None:
         """What is read once all changes are."""

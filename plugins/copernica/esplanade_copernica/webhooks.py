@@ -128,6 +128,10 @@ def _consents(call: Call, ctx: Context) -> dict[str, Held]:
     held: dict[str, Held] = {}
     for purpose, target in _consent_fields(ctx).items():
         value = shown({"fields": call.values}, [target.field]).get(target.field)
+        called_with = shown({"fields": call.changed}, [target.field]).get(target.field)
+        if isinstance(called_with, str) and state_of(called_with, target) == "denied":
+            held[purpose] = "denied"  # whatever the vendor has made of it: somebody wanted this
+            continue
         match state_of(value if isinstance(value, str) else None, target):
             case "granted" | "denied" | "pending" as state:
                 held[purpose] = state

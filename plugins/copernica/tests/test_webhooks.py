@@ -77,6 +77,15 @@ async def test_an_update_reports_the_mapped_fields_and_the_consents_that_it_carr
     )
 
 
+@pytest.mark.parametrize(
+    ("called_with", "held", "state"), [("no", "yes", "denied"), ("yes", "no", "denied"), ("yes", "", None)]
+)
+async def test_an_opt_out_counts_whether_it_is_held_or_was_only_wanted(ctx, called_with, held, state):
+    said = call(parameters={"Newsletter": called_with}, fields={"email": "noor@example.net", "Newsletter": held})
+    (report,) = read(said, SETTINGS, WHERE, ctx)
+    assert report.consents.get("newsletter") == state
+
+
 async def test_what_an_update_does_not_carry_says_nothing(ctx):
     (report,) = read(call(fields={"Email": "noor@example.net"}), SETTINGS, WHERE, ctx)
     assert (report.fields, report.consents) == ({"Email": "noor@example.net"}, {})

@@ -37,6 +37,8 @@ def test_whatever_the_body_is_made_of(content):
         ("Zoë", "Zo\\u00eb"),
         ("Zoë", "Zoë"),
         (" Delft ", "Delft"),
+        ("O'Brien", "O&#x27;Brien"),
+        (31612345678, "31612345678"),
     ],
 )
 def test_as_it_is_written_elsewhere(value, quoted):
@@ -55,6 +57,12 @@ def test_only_whole_words():
 
 def test_an_address_is_left_whole_for_others_to_know():
     assert without_values("no ada@example.com, ada", ["ada", "example"]) == "no ada@example.com, [value]"
+
+
+def test_a_name_beside_an_address_is_told_on_no_more_than_without():
+    assert without_values("no Ada Vries <ada@example.com>", ["Ada Vries <ada@example.com>"]).startswith(
+        "no [value] [value]"
+    )
 
 
 def test_the_longest_first():

@@ -42,6 +42,15 @@ async def test_a_vendor_that_was_never_told_of_somebody_hears_of_their_opt_out_o
     assert await consents(hub) == {}
 
 
+async def test_a_contact_that_is_made_anew_after_its_deletion_hears_of_the_opt_out_again(house):
+    hub = await house()
+    await told(hub, "denied")
+    await hub.reports("webpower", deleted=True)
+    assert await consents(hub) == {}, "there is nobody to tell"
+    await hub.reports("webpower", remote_id="another")
+    assert await consents(hub) == {"webpower": ["denied"]}
+
+
 # Grants.
 
 

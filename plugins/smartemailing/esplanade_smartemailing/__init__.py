@@ -1,0 +1,1 @@
+"""Esplanade connector for SmartEmailing."""

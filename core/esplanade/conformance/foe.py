@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import TypeAlias
 
@@ -131,5 +131,5 @@ def _bomb() -> bytes:
     return head + piece * (GIGABYTE >> 20)
 
 
-def _own(headers: object) -> dict[str, str]:
-    return {name: value for name, value in headers if name.lower() not in HOPS}  # type: ignore[attr-defined]
+def _own(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    return {name: value for name, value in headers if name.lower() not in HOPS}

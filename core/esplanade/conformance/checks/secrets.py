@@ -66,7 +66,7 @@ async def a_secret_may_be_a_reference(trial: Trial) -> None:
     require(texts or not secret, f"the sample gives no secret, so give it one of {', '.join(secret)}")
     for form in ("${%s}", "${file:%s}"):
         names = iter(texts)
-        said = await asyncio.to_thread(with_secrets, settings, struct, lambda _, __: form % next(names))  # noqa: B023
+        said = await asyncio.to_thread(with_secrets, settings, struct, lambda _, __: form % next(names))  # noqa: B023 - awaited here
         found = await trial.config(connector={"settings": said}, environ=texts, files=texts)
         same(found.settings, plain.settings, f"settings with secrets as {form % 'NAME'}")
 

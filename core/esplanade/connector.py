@@ -135,7 +135,8 @@ class Connector(Generic[S]):
     """Whether ``register_webhooks`` can do its work with these settings. An instance may have its own."""
     trigger_repeat: ClassVar[TriggerRepeat] = "never"
     """What is done after a trigger whose outcome is unknown."""
-    batch_items: ClassVar[int] = 100
+    batch_items: int = 100
+    """How many events a batch hook takes at most. An instance may have its own."""
     batch_bytes: ClassVar[int] = 1_000_000
 
     def __init__(self, settings: S) -> None:
@@ -170,6 +171,15 @@ class Connector(Generic[S]):
         """What the vendor holds for one person now; None when it has no such person."""
         raise NotImplementedError
 
+    async def erase(self, person: PersonRef, ctx: Context) -> bool:
+        """Erase everything that the vendor holds of one person; False when it has no such person.
+
+        With ``remote_id`` that contact is meant, without it everybody whom the vendor has under the address. Asked again, it finds
+        nobody and does no harm. Where the plugin has ``fetch``, the hub reads back. Raise the delivery errors for what could not
+        be done: it is not tried again by itself, and whoever ordered the erasure is told to.
+        """
+        raise NotImplementedError
+
     async def was_sent(self, event: TriggerEvent[Any], ctx: Context) -> bool:
         """Whether the vendor has acted on a trigger of which it did not say so. Needed where ``trigger_repeat`` is ``check``.
 
@@ -192,7 +202,7 @@ class Connector(Generic[S]):
         raise NotImplementedError
 
 
-METHODS = ("verify", "check", "discover", "pull", "fetch", "was_sent", "register_webhooks", "remove_webhooks")
+METHODS = ("verify", "check", "discover", "pull", "fetch", "erase", "was_sent", "register_webhooks", "remove_webhooks")
 
 
 def methods_of(plugin: type[Connector[Any]]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from esplanade.clock import Clock
@@ -71,6 +71,8 @@ class Calls:
         self._waits = 0
         self._filling: dict[Group, list[Work[Any]]] = {}
         """Calls that wait for more of their kind before they start."""
+        self._awaited: list[asyncio.Future[None]] = []
+        """Those who wait for a call to end."""
 
     @property
     def running(self) -> int:
@@ -153,6 +155,13 @@ class Calls:
                 else:
                     self._waits -= 1
 
+    async def ended(self, keys: Collection[int]) -> None:
+        """Return once no call is under way for any of these."""
+        while any(work.key in keys for call in self._running for work in call.work):
+            end = asyncio.get_running_loop().create_future()
+            self._awaited.append(end)
+            await end
+
     def sweep(self) -> None:
         """Cancel calls that take too long; give up on those that do not end even then."""
         now = self._clock.monotonic()
@@ -219,6 +228,10 @@ class Calls:
         took_s = self._clock.monotonic() - call.began_mono
         for work, answer in zip(call.work, answers, strict=True):
             self.finished.append(Finished(work=work, answer=answer, began_at=call.began_at, took_s=took_s))
+        while self._awaited:
+            end = self._awaited.pop()
+            if not end.done():
+                end.set_result(None)
         self._on_end()
         return True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Any, Literal, assert_never
 
@@ -158,6 +158,10 @@ class Lane:
         """Return once nothing is under way, and nothing will be before time passes: for its due moment, or a vendor's patience."""
         self.wake()
         await self._still.wait()
+
+    async def calls_ended(self, keys: Collection[int]) -> None:
+        """Return once no call is under way for any of these."""
+        await self._calls.ended(keys)
 
     async def drain(self) -> None:
         """Start nothing more and return once everything under way is settled."""

@@ -1,121 +1,97 @@
-"""Erasing a person from the hub, and the certificate that says what is left to do at the vendors."""
+"""Erasing a person: from the hub first, then at the vendors; the certificate says what became of them where."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
-
-from msgspec import Struct
+from collections.abc import Callable
 
 from esplanade.clock import Clock, rfc3339
-from esplanade.config.model import Config
 from esplanade.context import Log
 from esplanade.ingest.suppression import suppressed
-from esplanade.records import Person, Remote
 from esplanade.store.erasures import Erasure
-from esplanade.store.port import Reader, Store
+from esplanade.store.port import Reader, Store, Unit
 from esplanade.store.slices import carry_through
 from esplanade.sync.identity import Address, normalise
-from esplanade.web.port import Certified, Erased
+from esplanade.web.port import Erased
 
-NEVER = "the vendor was never told of this person, as far as the hub knows"
-
-
-class _Known(Struct, frozen=True, kw_only=True):
-    """Who is meant by an address: somebody who is there, or somebody who was erased."""
-
-    person: int
-    remotes: list[Remote]
+from .alerts import Alerts
+from .certificate import Known
+from .vendors import Vendors
 
 
 class Erasing:
-    """Erases people, one after the other."""
+    """Erases people, from the store one after the other."""
 
     def __init__(
-        self, store: Store, clock: Clock, log: Log, config: Callable[[], Config], *, dropped: Callable[[int], None]
+        self, store: Store, clock: Clock, log: Log, alert: Alerts, vendors: Vendors, *, dropped: Callable[[int], None]
     ) -> None:
         self._store = store
-        self._dropped = dropped
         self._clock = clock
         self._log = log
-        self._config = config
+        self._alert = alert
+        self._vendors = vendors
+        self._dropped = dropped
         self._turn = asyncio.Lock()
 
     async def resume(self) -> None:
-        """Carry through what an earlier process had begun."""
+        """Carry through what an earlier process had begun, as far as the hub goes: who it was, nobody knows any more."""
         async with self._turn:
             for erasure in await self._store.read(lambda reader: reader.open_erasures()):
-                await self._carry_through(erasure)
+                ended = await self._carry_through(erasure)
+                if ended.known_at:
+                    self._alert(
+                        f"erasure:{ended.person}",
+                        f"p-{ended.person} was erased here, and the hub stopped before it had heard of that from "
+                        f"{', '.join(ended.known_at)}. Erase the same person again, by any address of theirs, for the certificate",
+                    )
+                await self._end(ended)
 
     async def erase(self, email: str) -> Erased | None:
         """Erase who has this address, or had it; None when nobody does. Raises EventError for what is no address.
 
-        Who was erased before is looked for once more: an answer may have been lost, and a vendor may have spoken since.
+        Who was erased before is looked for once more: an answer may have been lost, and a vendor may have spoken since, or have
+        failed. What a vendor answers is in the certificate and changes nothing about the erasure here.
         """
         address = normalise(email)
         async with self._turn:
-            known = await self._store.read(lambda reader: _known(reader, address))
-            if known is None:
+            begun = await self._store.run(lambda unit: self._begin(unit, address))
+            if begun is None:
                 return None
-            given, now = (address.given, address.key), self._clock.time()
-            begun = await self._store.run(lambda unit: unit.begin_erasure(known.person, given, now))
-            ended = await self._carry_through(begun)
-        return Erased(
-            person=f"p-{known.person}",
-            erased_at=rfc3339(ended.at),
-            certificate=self._certificate(known, ended, address),
-            unread=ended.kept,
-        )
+            known, erasure = begun
+            ended = await self._carry_through(erasure)
+        certificate = await self._vendors.erase(known, ended.known_at)
+        await self._end(ended)
+        return Erased(person=known.name, erased_at=rfc3339(ended.at), certificate=certificate, unread=ended.kept)
+
+    def _begin(self, unit: Unit, address: Address) -> tuple[Known, Erasure] | None:
+        known = _known(unit, address)
+        if known is None:
+            return None
+        return known, unit.begin_erasure(known.person, (address.given, address.key), self._clock.time())
 
     async def _carry_through(self, erasure: Erasure) -> Erasure:
         ended = await carry_through(self._store, erasure, dropped=self._dropped)
         self._log.info("erased", person=f"p-{ended.person}", known_at=list(ended.known_at), unread=ended.kept)
         return ended
 
-    def _certificate(self, known: _Known, ended: Erasure, address: Address) -> list[Certified]:
-        contacts = {remote.connector: _contacts(remote, address) for remote in known.remotes}
-        names = sorted({*self._config().connectors, *ended.known_at})
-        return [
-            self._certified(name, contacts.get(name) or _perhaps(address))
-            if name in ended.known_at
-            else Certified(connector=name, result="not-found", detail=NEVER)
-            for name in names
-        ]
+    async def _end(self, ended: Erasure) -> None:
+        def end(unit: Unit) -> None:
+            if unit.erasure(ended.person) == ended:  # else it was begun once more
+                unit.end_erasure(ended, vendors_asked=True)
 
-    def _certified(self, connector: str, todo: str) -> Certified:
-        config = self._config().connectors.get(connector)
-        why = (
-            f"the plugin {config.plugin} cannot do it"
-            if config is not None
-            else "the connector is no longer in connectors.yaml"
-        )
-        return Certified(connector=connector, result="unsupported", detail=f"{todo}: {why}")
+        await self._store.run(end)
 
 
-def _known(reader: Reader, address: Address) -> _Known | None:
-    person: Person | None = reader.person_by_email(address.key)
+def _known(reader: Reader, address: Address) -> Known | None:
+    person = reader.person_by_email(address.key)
     if person is not None:
-        return _Known(person=person.id, remotes=reader.remotes(person.id))
+        emails = tuple(dict.fromkeys(each for each in (person.email, *person.emails) if each))
+        return Known(
+            person=person.id,
+            asked_by=address,
+            lineage=frozenset(person.lineage),
+            emails=emails,
+            remotes=reader.remotes(person.id),
+        )
     found = suppressed(reader, email_key=address.key)
-    if found is None:
-        return None
-    return _Known(person=found.person, remotes=[])
-
-
-def _contacts(remote: Remote, address: Address) -> str:
-    """What to do about the contacts that a vendor may hold of a person."""
-    known: Iterable[tuple[str | None, str | None]] = (
-        (remote.remote_id, remote.email),
-        *((contact.remote_id, contact.email) for contact in remote.former),
-    )
-    said = []
-    for theirs, email in known:
-        if theirs:
-            said.append(f"contact {theirs} ({email})" if email else f"contact {theirs}")
-        elif email:
-            said.append(f"the contact with the address {email}")
-    return f"erase {' and '.join(said)} at the vendor by hand" if said else _perhaps(address)
-
-
-def _perhaps(address: Address) -> str:
-    return f"if {address.given} is there at the vendor, erase it by hand"
+    return None if found is None else Known(person=found.person, asked_by=address)

@@ -44,6 +44,7 @@ from .replay import replay
 from .retention import prune
 from .stopping import closed, opened
 from .tasks import Tasks
+from .vendors import Vendors
 from .webhooks import Registering
 
 SWEEP_S = 0.25
@@ -83,7 +84,8 @@ class Hub:
             log=self.log,
             shared=self._shared,
         )
-        self._erasing = Erasing(store, clock, self.log, lambda: self.config, dropped=self._fold.dropped)
+        vendors = Vendors(lambda: self.loaded, self._vendor_of, self.log)
+        self._erasing = Erasing(store, clock, self.log, self.alert, vendors, dropped=self._fold.dropped)
         self._catch_up = CatchUp(store, clock, self.log, self._tasks, lambda: self._world)
         self._fields = Fields(
             self.connections,
@@ -334,6 +336,14 @@ class Hub:
         if connection is None:
             raise PluginError(self.failures.get(name) or f"connector {name} is disabled; set `enabled: true`")
         return connection
+
+    async def _vendor_of(self, name: str) -> Connection:
+        """A connection to a vendor that remembers: a twin of a hub that delivers nothing would be empty. Raises PluginError."""
+        if not self._delivers and self.config.connectors[name].twin:
+            raise PluginError(
+                f"connector {name} has a twin for its vendor, which lives in the hub; start `esplanade run`"
+            )
+        return await self._connection(name)
 
     async def _connect(self, connector: ConnectorConfig) -> None:
         connection = await self._connections.open(connector, self.loaded.plugins[connector.plugin])

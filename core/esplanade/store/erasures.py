@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Struct, field
 
 from .words import Words
 
-Stage = Literal["work", "person", "letters", "journal", "answers", "values", "states", "files", "done"]
-STAGES: tuple[Stage, ...] = ("work", "person", "letters", "journal", "answers", "values", "states", "files", "done")
-"""First the person's deliveries, then all that is theirs at once, then what was stored as it came, at last the file itself."""
+Stage = Literal["work", "person", "letters", "journal", "answers", "values", "states", "files", "vendors", "done"]
+STAGES: tuple[Stage, ...] = get_args(Stage)
+"""First the person's deliveries, then all that is theirs at once, then what was stored as it came, then the file itself; at last
+the vendors are asked, of which the store only knows that it is still to be done."""
 
 
 class Erasure(Struct, frozen=True, kw_only=True):
-    """How far the erasure of one person has come. Once it is done it holds no word of theirs."""
+    """How far the erasure of one person has come. Once the files are clean it holds no word of theirs."""
 
     person: int
     at: float

@@ -138,7 +138,7 @@ class Reader(Protocol):
 
     def erasure(self, person: int) -> Erasure | None: ...
     def open_erasures(self) -> list[Erasure]:
-        """Those that an earlier process did not carry through."""
+        """Those that an earlier process did not carry through, or after which it had not asked the vendors."""
         ...
 
     def traces(self, erasure: Erasure) -> Traces:
@@ -320,8 +320,8 @@ class Unit(Reader, Protocol):
         """Erase a slice; how far that is now, and how many journal entries will not be folded any more."""
         ...
 
-    def end_erasure(self, erasure: Erasure) -> Erasure:
-        """Keep of an erasure only that it was done."""
+    def end_erasure(self, erasure: Erasure, *, vendors_asked: bool) -> Erasure:
+        """Keep of an erasure only that it was done, and whether the vendors were asked since."""
         ...
 
     def lift_suppression(self, person: int, email_key: str) -> None:

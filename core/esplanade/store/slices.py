@@ -10,17 +10,19 @@ from .port import Reader, Store, Unit
 
 
 async def carry_through(store: Store, erasure: Erasure, *, dropped: Callable[[int], None] = lambda _: None) -> Erasure:
-    """Erase to the end, in slices that leave the writer to others; what was done before a kill is not done again.
+    """Erase from the store, in slices that leave the writer to others; what was done before a kill is not done again.
 
-    ``dropped`` hears of journal entries that will not be folded any more.
+    The vendors are left to the caller. ``dropped`` hears of journal entries that will not be folded any more.
     """
-    while erasure.stage != "files":
+    while erasure.stage not in {"files", "vendors"}:
         traces = await store.read(_look(erasure))
         erasure, unfolded = await store.run(_remove(erasure, traces), durable=False)
         dropped(unfolded)
         await asyncio.sleep(0)
+    if erasure.stage == "vendors":
+        return erasure
     await store.scrub()
-    return await store.run(lambda unit: unit.end_erasure(erasure))
+    return await store.run(lambda unit: unit.end_erasure(erasure, vendors_asked=False))
 
 
 def _look(erasure: Erasure) -> Callable[[Reader], Traces]:

@@ -32,7 +32,8 @@ class Certified(Struct, frozen=True, kw_only=True):
     """What became of an erased person at one connector's vendor, and what a human must still do there."""
 
     connector: str
-    result: Literal["unsupported", "not-found"]
+    result: Literal["erased", "not-found", "unsupported", "failed"]
+    """``unsupported``: by hand, for the plugin cannot; ``failed``: it could not be done now, so ask again."""
     detail: str
 
 

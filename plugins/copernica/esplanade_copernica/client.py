@@ -182,6 +182,14 @@ class Database:
         """Write fields of one profile. Raises NotThereError where the vendor says that it is gone."""
         await self._ask("PUT", f"/profile/{profile}", body={"fields": dict(fields)})
 
+    async def remove_profile(self, profile: str) -> bool:
+        """Remove one profile completely, so that not even its row stays; False where it is gone (facts 4 and 9)."""
+        try:
+            await self._ask("DELETE", f"/profile/{profile}", body={"completely": True})
+        except NotThereError:
+            return False
+        return True
+
     async def merge_interests(self, profile: str, flags: Mapping[str, bool]) -> None:
         """Give interests to one profile, and take others away; those that are not named stay (fact 4: POST merges)."""
         await self._ask("POST", f"/profile/{profile}/interests", body={name: int(has) for name, has in flags.items()})

@@ -33,7 +33,7 @@ from .client import TOKEN_IN_HEADER, Database, as_id
 from .consent import Consents
 from .layout import Layout
 from .mapping import COLLECTION, places
-from .profiles import Who, keep_values, save
+from .profiles import Who, erase, keep_values, save
 from .settings import CopernicaAudience, CopernicaConsent, CopernicaSettings, CopernicaTrigger
 from .values import LOCAL, acknowledged, as_fields
 
@@ -197,6 +197,9 @@ class CopernicaConnector(Connector[CopernicaSettings]):
 
     async def fetch(self, person: PersonRef, ctx: Context) -> Report | None:
         return await self._pull(ctx).person(person)
+
+    async def erase(self, person: PersonRef, ctx: Context) -> bool:
+        return await erase(Who(email=person.email, remote_id=person.remote_id), self._database(ctx))
 
     async def register_webhooks(self, url: str, ctx: Context) -> Webhooks:
         return await (await self._registration(ctx)).register(url)

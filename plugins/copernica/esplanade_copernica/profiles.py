@@ -53,6 +53,13 @@ async def save(who: Who, fields: Mapping[str, str], database: Database, ctx: Con
     return await database.upsert(who.email, fields)
 
 
+async def erase(who: Who, database: Database) -> bool:
+    """Remove the known profile, or every one with the address; whether there was any."""
+    profiles = [who.remote_id] if who.remote_id is not None else await database.find(who.email)
+    removed = [await database.remove_profile(each) for each in profiles]
+    return any(removed)
+
+
 async def keep_values(profile: str, values: Mapping[str, Value], layout: Layout, database: Database) -> dict[str, str]:
     """Write the fields of the one subprofile with a profile's values; returns what was written. All is made that is missing."""
     if not values:

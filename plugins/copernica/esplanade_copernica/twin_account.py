@@ -57,6 +57,8 @@ class Record(Struct, kw_only=True):
     created: float
     modified: float
     removed: float | None = None
+    forgotten: bool = False
+    """Removed so that the vendor shows nothing of it; its id goes to nobody else."""
 
     @property
     def kind(self) -> str:
@@ -285,8 +287,8 @@ class Account:
         held = written(table.fields, values)
         return {name: self.tidy(text) if name in texts else text for name, text in held.items()}
 
-    def remove(self, record: Record, *, caller: str) -> None:
-        """Delete; a profile's subprofiles go with it, unannounced (inferred)."""
+    def remove(self, record: Record, *, caller: str, completely: bool = False) -> None:
+        """Delete; a profile's subprofiles go with it, unannounced. ``completely``: not even the id stays (both inferred)."""
         if record.removed is not None:
             raise RefusedError(f"{record.kind.capitalize()} has already been removed")
         self._tell("delete", record, caller, before=dict(record.fields))
@@ -294,6 +296,7 @@ class Account:
         for each in (record, *below):
             each.removed = each.removed or self.now()
             each.fields, each.interests = {}, []
+            each.forgotten = completely
 
     def unsubscribe(self, record: Record, *, caller: str, mailing: int | None = None) -> None:
         """Run the database's behaviour on a profile, and tell of the unsubscribe before what follows from it.
@@ -389,6 +392,6 @@ def _found(known: dict[int, T], key: str | int, message: str) -> T:
         found = known.get(int(key))
     else:
         found = next((each for each in known.values() if getattr(each, "name", None) == key), None)
-    if found is None:
+    if found is None or getattr(found, "forgotten", False):
         raise RefusedError(message)
     return found

@@ -241,7 +241,8 @@ class RestApi:
 
     async def _delete(self, request: web.Request) -> web.Response:
         record = self._record(request)
-        self.account.remove(record, caller=CALLER)
+        completely = as_text((await object_of(request)).get("completely")).lower() in {"1", "true"}
+        self.account.remove(record, caller=CALLER, completely=completely)
         return deleted(record.kind, record.id)
 
     async def _put_interests(self, request: web.Request) -> web.Response:

@@ -377,6 +377,17 @@ async def test_a_deleted_profile_is_still_there_without_fields(call, twin, colle
     assert (await call("GET", "/v4/profile/9")).words == "No entity with supplied ID"
 
 
+async def test_a_profile_that_is_deleted_completely_leaves_nothing_and_its_id_to_nobody(call, twin, collection):
+    number = twin.sign_up("noor@example.net")
+    below = twin.add_subprofile(number, "SQ_triggers", {"key": "1"})
+    gone = await call("DELETE", f"/v4/profile/{number}", {"completely": True})
+    assert (gone.status, gone.headers["X-deleted"]) == (204, f"profile {number}")
+    assert (await call("GET", f"/v4/profile/{number}")).words == "No entity with supplied ID"
+    assert (await call("DELETE", f"/v4/profile/{number}")).words == "No entity with supplied ID"
+    assert (await call("GET", f"/v4/subprofile/{below}")).words == "No subprofile with supplied ID"
+    assert twin.sign_up("noor@example.net") == number + 1
+
+
 # Filters and pages.
 
 

@@ -12,7 +12,7 @@ COMMANDS = [
     ["check"], ["connectors"], ["dead"], ["delivery"], ["discover"], ["explain"], ["import"], ["pause"],
     ["person"], ["person", "erase"], ["plugin"], ["plugin", "test"], ["plugins"], ["pull"], ["queue"],
     ["replay"], ["resume"], ["run"], ["schema"], ["send"], ["send", "profile"], ["send", "consent"], ["send", "trigger"], ["twin"],
-    ["webhooks"],
+    ["webhook"], ["webhook", "try"], ["webhooks"],
 ]  # fmt: skip
 
 

@@ -4,6 +4,8 @@ import asyncio
 import sys
 
 import pytest
+from tests.integration.cli.conftest import CONNECTORS, CRM
+from tests.integration.http.conftest import running_vendor
 
 PROFILE = ("send", "profile", "--email", "Ada@Example.com", "--id", "id-of-ada", "--field", "firstname=Adaword")
 NEVER = "the vendor was never told of this person, as far as the hub knows"
@@ -91,3 +93,66 @@ def test_with_yes_it_does_not_ask(esplanade, project, at_terminal):
     at_terminal("n")
     assert esplanade("person", "erase", "ada@example.com", "--yes").code == 0
     assert left(project) == []
+
+
+ERASES = """
+
+    async def erase(self, person, ctx):
+        answer = await ctx.http.delete(f"/contacts/{person.email}", allow=(404,))
+        return answer.status != 404
+
+
+Crm.endpoint = lambda self: Endpoint(base_url="{origin}")
+"""
+
+
+@pytest.fixture
+async def vendor(project):
+    """A vendor on loopback whose plugin can erase; it answers 204."""
+    async with running_vendor() as running:
+        project.write("crm.py", CRM + ERASES.replace("{origin}", running.origin))
+        project.write("connectors.yaml", CONNECTORS.replace("sources:", "  egress: {allow: [127.0.0.0/8]}\nsources:"))
+        running.answers(204)
+        yield running
+
+
+def at_crm(erased):
+    return next(one for one in erased.json["certificate"] if one["connector"] == "crm")
+
+
+async def test_beside_a_hub_the_vendor_is_asked_and_one_that_fails_is_an_exit_code(esplanade, project, vendor):
+    async with project.hub() as hub:
+        await asyncio.to_thread(esplanade, *PROFILE)
+        await hub.settled()
+        vendor.answers(503)
+        erased = await asyncio.to_thread(esplanade, "person", "erase", "ada@example.com", "--json")
+        assert (erased.code, at_crm(erased)["result"]) == (1, "failed")
+        assert "not erased at the vendor of crm; the certificate says why. Erase again" in erased.err
+        assert left(project) == []
+        vendor.answers(204)
+        erased = await asyncio.to_thread(esplanade, "person", "erase", "ada@example.com", "--json")
+        assert (erased.code, at_crm(erased)["result"]) == (0, "erased")
+
+
+async def test_without_a_hub_the_vendor_is_asked_too_and_a_twin_is_not(esplanade, project, vendor):
+    async with project.hub() as hub:
+        await asyncio.to_thread(esplanade, *PROFILE)
+        await hub.settled()
+    erased = await asyncio.to_thread(esplanade, "person", "erase", "ada@example.com", "--json")
+    assert (erased.code, at_crm(erased)) == (
+        0,
+        {
+            "connector": "crm",
+            "result": "erased",
+            "detail": "erased at the vendor: the contact with the address Ada@Example.com",
+        },
+    )
+    assert [request.path for request, _ in vendor.requests] == ["/contacts/Ada@Example.com"]
+    text = (project.folder / "connectors.yaml").read_text()
+    project.write("connectors.yaml", text.replace("plugin: ./crm.py", "plugin: ./crm.py\n    twin: true"))
+    erased = await asyncio.to_thread(esplanade, "person", "erase", "ada@example.com", "--json")
+    assert (erased.code, at_crm(erased)["result"]) == (1, "failed")
+    assert (
+        "connector crm has a twin for its vendor, which lives in the hub; start `esplanade run`"
+        in at_crm(erased)["detail"]
+    )

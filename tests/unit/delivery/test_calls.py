@@ -181,6 +181,20 @@ async def test_how_long_it_took_is_measured_from_the_moment_it_began_not_from_it
     assert (second.began_at, second.took_s) == (1_003.0, 2.0)
 
 
+async def test_who_waits_for_the_calls_about_somebody_goes_on_once_the_last_of_them_has_ended():
+    lane = Setting(concurrency=3)
+    await lane.claim(lane.works(LIVE, LIVE, keys=[7, 8]), lane.works(LIVE, keys=[9]), lane.works(LIVE, keys=[7]))
+    nobody, one, two = (asyncio.create_task(lane.calls.ended(keys)) for keys in ({1}, {7, 70}, {7}))
+    await turns()
+    assert (nobody.done(), one.done()) == (True, False)
+    two.cancel()
+    await lane.end(1)
+    await lane.end(3)
+    assert not one.done()
+    await lane.end(4)
+    assert one.done()
+
+
 # Who is next.
 
 

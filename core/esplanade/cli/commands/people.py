@@ -81,10 +81,11 @@ def person() -> None:
 @click.argument("email")
 @click.option("--yes", is_flag=True, help="Do not ask first. Without a terminal nobody is asked.")
 def erase(session: Session, email: str, *, yes: bool) -> int:
-    """Erase a person from the hub, for good, and tell what is left to do at each vendor.
+    """Erase a person for good: from the hub, then at each vendor whose plugin can; tell what is left to do there.
 
     EMAIL is any address that they have or had. Their words leave the store's files; what stays are digests that keep a
-    later pull from bringing them back, and the consent ledger's rows without words. Repeat it if the answer was lost.
+    later pull from bringing them back, and the consent ledger's rows without words. Repeat it if the answer was lost, or
+    where a vendor failed: then the exit code is 1.
     """
     _see_that_it_is_an_address(email)
     if not yes and is_terminal(sys.stdin) and is_terminal(sys.stderr):
@@ -105,7 +106,10 @@ def erase(session: Session, email: str, *, yes: bool) -> int:
             erased["unread"], "webhook that speaks of others too waits", "webhooks that speak of others too wait"
         )
         talk(f"{unread} to be read; once that is done, erase again")
-    return 0
+    failed = [one["connector"] for one in erased["certificate"] if one["result"] == "failed"]
+    if failed:
+        talk(f"not erased at the vendor of {', '.join(failed)}; the certificate says why. Erase again")
+    return 1 if failed else 0
 
 
 person.params.extend(global_options())

@@ -142,7 +142,7 @@ class ErasureWrites(ErasureReads):
             case "states":
                 self.db.executemany(DROP_CURSOR, traces.cursors)
                 self._clear_states(traces.states)
-            case "files" | "done":
+            case "files" | "vendors" | "done":
                 return erasure, 0
         stage, after = erasure.stage, traces.after
         if after is None:
@@ -151,8 +151,8 @@ class ErasureWrites(ErasureReads):
         moved = msgspec.structs.replace(erasure, stage=stage, after=after, words=words, kept=erasure.kept + traces.kept)
         return self._record(moved), unfolded
 
-    def end_erasure(self, erasure: Erasure) -> Erasure:
-        return self._record(msgspec.structs.replace(erasure, stage="done"))
+    def end_erasure(self, erasure: Erasure, *, vendors_asked: bool) -> Erasure:
+        return self._record(msgspec.structs.replace(erasure, stage="done" if vendors_asked else "vendors"))
 
     def _suppression_key(self) -> bytes:
         if self._key is None:  # written once, by the schema itself

@@ -9,6 +9,8 @@ import re
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from msgspec import Struct
+
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -89,6 +91,20 @@ class Secret:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+def secrets_in(settings: object) -> set[str]:
+    """The text of every secret anywhere in settings; empty ones are none."""
+    match settings:
+        case Secret():
+            return {settings.reveal()} if settings else set()
+        case Struct():
+            return {each for name in settings.__struct_fields__ for each in secrets_in(getattr(settings, name))}
+        case list() | tuple():
+            return {each for one in settings for each in secrets_in(one)}
+        case dict():
+            return {each for one in settings.values() for each in secrets_in(one)}
+    return set()
 
 
 class Origin(str):

@@ -12,7 +12,7 @@ from esplanade.records import Delivery, Urgency
 from .desk import NONE_OPEN, OPEN_CALL, Free, Group
 from .dispatch import Dispatch
 
-_bytes_of = msgspec.json.Encoder().encode
+_bytes_of = msgspec.json.Encoder(enc_hook=str).encode  # targets hold words of connectors.yaml, such as durations
 
 
 class Seat(NamedTuple):

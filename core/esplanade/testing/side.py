@@ -73,6 +73,8 @@ class Untidy(Struct, frozen=True, kw_only=True):
     """The vendor's name of the field."""
     sent: str
     held: str
+    other: str = "Breda"
+    """Another value that the field takes and that is held as it is."""
 
 
 class VendorSide(Generic[T]):

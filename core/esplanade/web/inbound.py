@@ -1,11 +1,14 @@
 """Vendors' webhooks, ``ANY /hooks/{connector}/{key}``: on disk before the vendor hears 200, and read only later."""
 
+from urllib.parse import unquote_plus
+
 from aiohttp import web
 
 from esplanade.clock import as_datetime
 from esplanade.http.signatures import same
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.model import InboundRequest
+from esplanade.values import secrets_in
 
 from .body import read_raw
 from .port import HubPort
@@ -73,12 +76,19 @@ class Hooks:
         webhook = WebhookIn(
             method=inbound.method,
             path="" if verified else inbound.path,
-            query=inbound.query,
+            query=self._without_secrets(connector, inbound.query) if verified else inbound.query,
             headers=_worth_keeping(inbound.headers) if verified else inbound.headers,
             body=inbound.body,
             verified=verified,
         )
         await self._hub.intake.accept([self._hub.intake.entry_for_webhook(connector, webhook)])
+
+    def _without_secrets(self, connector: str, query: str) -> str:
+        """The query without the parameters whose value is a secret of the connector's, once they have done their work."""
+        config = self._hub.config.connectors.get(connector)
+        secrets = secrets_in(config.settings) if config is not None and query else set()
+        kept = [each for each in query.split("&") if unquote_plus(each.partition("=")[2]) not in secrets]
+        return "&".join(kept) if secrets else query
 
 
 def _allowed(request: web.Request) -> web.Response:

@@ -23,7 +23,7 @@ SAYS: dict[ValueType, set[str]] = {
     "text": {"text"},
     "number": {"number", "integer"},
     "boolean": {"boolean"},
-    "date": {"date"},
+    "date": {"date", "datetime"},  # some vendors' dates have their time of day
     "datetime": {"datetime"},
     "multi-select": {"multi-select"},
 }

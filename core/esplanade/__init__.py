@@ -1,5 +1,6 @@
 """Esplanade: everything that a plugin imports. The hooks are described in ``hookspecs.py``."""
 
+from .bodies import Body, BodyPath, Found, Tree, address_in, read_body
 from .clock import Clock
 from .connector import Connector, Endpoint, HeaderAuth, Manifest, OAuth2ClientCredentials, TokenExchange
 from .context import Context, Http, KeyValue, Log, Response
@@ -55,6 +56,8 @@ __all__ = [
     "AudienceChange",
     "AudienceTarget",
     "AuthenticationError",
+    "Body",
+    "BodyPath",
     "CheckResult",
     "Choice",
     "Clock",
@@ -69,6 +72,7 @@ __all__ = [
     "EndpointGone",
     "EsplanadeError",
     "FieldInfo",
+    "Found",
     "Happening",
     "HeaderAuth",
     "Held",
@@ -97,6 +101,7 @@ __all__ = [
     "State",
     "TemporaryError",
     "TokenExchange",
+    "Tree",
     "TriggerEvent",
     "TriggerTarget",
     "UnreadableAnswer",
@@ -104,6 +109,8 @@ __all__ = [
     "ValueType",
     "Webhooks",
     "__version__",
+    "address_in",
     "as_text",
     "hookimpl",
+    "read_body",
 ]

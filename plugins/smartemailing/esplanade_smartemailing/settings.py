@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from msgspec import Meta, Struct, field
 
-from esplanade import AudienceTarget, ConsentTarget, Duration, Origin, Secret, TriggerTarget
+from esplanade import AudienceTarget, BodyPath, ConsentTarget, Duration, Origin, Secret, TriggerTarget
 
 API = "/api/v3"
 """Where the API begins, after the vendor's origin."""
@@ -51,7 +51,8 @@ COLLECTIONS = (
     "web-hooks",
 )
 EMAIL_PATHS = ("emailaddress", "email", "contact.emailaddress", "data.emailaddress", "data[0].emailaddress")
-CONTACT_ID_PATHS = ("contact_id", "id", "contact.id")
+CONTACT_ID_PATHS = ("contact_id", "id", "contact.id", "data.contact_id", "data[0].contact_id")
+"""Where a call's contact may stand (section 8a, and the same places for the id)."""
 
 WebhookEvent: TypeAlias = Literal[
     "new_contact",
@@ -63,13 +64,12 @@ WebhookEvent: TypeAlias = Literal[
     "newsletter_sending_finished",
     "scoring_result_changed",
 ]
-_PATH = re.compile(r"[A-Za-z_]\w*(\[\d+\])*(\.[A-Za-z_]\w*(\[\d+\])*)*")
 _SENDER = {"from_address": "from"}
 _RANGES = {
     "import_batch": (1, MAX_BATCH, ", the most that an import takes"),
     "trigger_batch": (1, MAX_BATCH, ", the most that clients send"),
     "transactional_batch": (1, 5, ", the most that a send takes"),
-    "page_size": (1, MAX_BATCH, ", the most that a page holds"),
+    "page_size": (2, MAX_BATCH, ", the most that a page holds"),
     "max_payload_bytes": (1_024, 1_048_576, " bytes"),
 }
 
@@ -160,6 +160,21 @@ class SmartEmailingTrigger(TriggerTarget, frozen=True, kw_only=True, forbid_unkn
             _check_id("email_id", self.email_id, "the e-mail")
 
 
+class BasicAuth(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A login and its password, which the vendor's calls carry."""
+
+    login: Annotated[str, Meta(examples=["hub"])]
+    """Login, made up for this."""
+    password: Secret
+    """Password, made up for this."""
+
+    def __post_init__(self) -> None:
+        if not self.login or ":" in self.login:
+            raise ValueError("login: is empty or has a colon, which HTTP Basic does not allow; choose another one")
+        if not self.password:
+            raise ValueError("password: is empty; choose a long one, nobody has to type it")
+
+
 class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One SmartEmailing account."""
 
@@ -181,6 +196,9 @@ class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How many transactional mails go into one call, 5 at most."""
     page_size: int = MAX_BATCH
     """How many rows to ask for at once, 500 at most."""
+    skip_invalid_emails: bool = True
+    """Whether the vendor passes over invalid addresses; who is missing is then imported alone, and reported in its words. If
+    not, it refuses the whole import, which is halved until the address is found."""
     event_name_regex: str = "[a-z0-9-]+"
     """What names of events look like; those of triggers are put into this form, or refused where they cannot be."""
     max_payload_bytes: int = 32_768
@@ -208,13 +226,13 @@ class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """What the hub registers web-hooks for, one for each."""
     webhook_shared_secret: Secret = Secret("")
     """Secret that the vendor's calls carry as `k` in the query of the hub's URL; without one it is not asked for."""
-    basic_auth_login: Annotated[str, Meta(examples=["hub"])] = ""
-    """Login that the vendor's calls carry, HTTP Basic; without one it is not asked for."""
-    basic_auth_password: Secret = Secret("")
-    """Password that belongs to that login."""
-    webhook_email_paths: list[str] = field(default_factory=lambda: list(EMAIL_PATHS))
+    basic_auth: BasicAuth | None = None
+    """What the vendor's calls carry as HTTP Basic; without it none is asked for."""
+    webhook_email_paths: list[BodyPath] = field(default_factory=lambda: [BodyPath(each) for each in EMAIL_PATHS])
     """Where the address may stand in the body of a web-hook, in the order in which to look."""
-    webhook_contact_id_paths: list[str] = field(default_factory=lambda: list(CONTACT_ID_PATHS))
+    webhook_contact_id_paths: list[BodyPath] = field(
+        default_factory=lambda: [BodyPath(each) for each in CONTACT_ID_PATHS]
+    )
     """Where the contact's id may stand in the body of a web-hook; looked for where there is no address."""
 
     def __post_init__(self) -> None:
@@ -250,14 +268,6 @@ class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     def _check_webhooks(self) -> None:
         if len(set(self.webhook_events)) < len(self.webhook_events):
             raise ValueError("webhook_events: one of them is named twice; each has one web-hook")
-        if bool(self.basic_auth_login) != bool(self.basic_auth_password):
-            raise ValueError("basic_auth_login: goes with basic_auth_password; give both, or none of them")
-        if ":" in self.basic_auth_login:
-            raise ValueError("basic_auth_login: HTTP Basic allows no colon in a login; choose another one")
-        for name in ("webhook_email_paths", "webhook_contact_id_paths"):
-            for path in getattr(self, name):
-                if not _PATH.fullmatch(path):
-                    raise ValueError(f"{name}: {path!r} is no path; write such as contact.emailaddress or data[0].id")
         if not self.webhook_email_paths and not self.webhook_contact_id_paths:
             raise ValueError("webhook_email_paths: without a path here or in webhook_contact_id_paths no call is read")
 

@@ -18,6 +18,7 @@ from esplanade.testing import Call, Fault, Furnishing, Twin
 
 from .settings import (
     BUILT_IN,
+    BasicAuth,
     Sender,
     SmartEmailingAudience,
     SmartEmailingConsent,
@@ -74,8 +75,7 @@ class SmartEmailingTwin(Twin[SmartEmailingSettings]):
             api_key=Secret("demo-key-of-smartemailing"),
             sender=Sender(from_address="news@shop.example", sender_name="Shop", reply_to="help@shop.example"),
             webhook_shared_secret=Secret("demo-secret-of-webhooks"),
-            basic_auth_login="hub",
-            basic_auth_password=Secret("demo-password-of-webhooks"),
+            basic_auth=BasicAuth(login="hub", password=Secret("demo-password-of-webhooks")),
         )
 
     def routes(self) -> Sequence[web.RouteDef]:
@@ -98,13 +98,12 @@ class SmartEmailingTwin(Twin[SmartEmailingSettings]):
         return msgspec.structs.replace(settings, base_url=Origin(self.origin))
 
     def credentials(self) -> dict[str, Any]:
-        settings = self.settings
+        settings, auth = self.settings, self.settings.basic_auth
         return {
             "username": settings.username,
             "api_key": settings.api_key.reveal(),
             "webhook_shared_secret": settings.webhook_shared_secret.reveal() or None,
-            "basic_auth_login": settings.basic_auth_login or None,
-            "basic_auth_password": settings.basic_auth_password.reveal() or None,
+            "basic_auth": None if auth is None else {"login": auth.login, "password": auth.password.reveal()},
         }
 
     def furnish(self, furnishing: Furnishing) -> None:

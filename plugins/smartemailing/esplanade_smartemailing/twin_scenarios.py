@@ -178,6 +178,7 @@ class Scenarios:
         """The webhook that the hub's documentation recommends for an event, in any of the content types, with the secrets that
         the connector's settings ask for."""
         settings, (word, keys) = self.settings, _WORDS[event]
+        auth = settings.basic_auth
         words = {"event": word, **_COMMON, **{key: f"{{{{{self.habits.payload_tag}.{key}}}}}" for key in keys}}
         secret = settings.webhook_shared_secret.reveal()
         query = f"{EVENT_PARAMETER}={word}" + (f"&{SECRET_PARAMETER}={quote(secret, safe='')}" if secret else "")
@@ -185,8 +186,8 @@ class Scenarios:
             "url": f"{url}{'&' if '?' in url else '?'}{query}",
             "content_type": content_type,
             "body": form_of(words, content_type),
-            "login": settings.basic_auth_login,
-            "password": settings.basic_auth_password.reveal(),
+            "login": auth.login if auth is not None else "",
+            "password": auth.password.reveal() if auth is not None else "",
         }
         return Webhook(**{**made, **more})
 

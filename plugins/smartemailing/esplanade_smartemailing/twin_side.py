@@ -21,6 +21,7 @@ from .twin_hooks import BasicAuth
 from .twin_records import Contact as Row
 from .twin_scenarios import FORM, SAMPLES, TEXT, XML, basic
 from .twin_values import COMPOSITE, built_in, simple
+from .values import DATES
 
 if TYPE_CHECKING:
     from esplanade import Held, ValueType
@@ -52,6 +53,10 @@ class SmartEmailingSide(VendorSide[SmartEmailingTwin]):
 
     def contacts(self) -> list[Contact]:
         return [self._shown(each) for each in self.account.contacts.values()]
+
+    def find(self, email: str) -> Contact | None:
+        row = self.account.find(email)
+        return None if row is None else self._shown(row)
 
     def mails(self) -> list[Mail]:
         targets = {
@@ -126,6 +131,9 @@ class SmartEmailingSide(VendorSide[SmartEmailingTwin]):
     def retype_field(self, name: str) -> None:
         self.account.fields[self._field(name)].type = "numeric"
 
+    def refused_address(self) -> str:
+        return "zoë@example.net"
+
     def wipe(self, purpose: str) -> None:
         number = self._consent(purpose).list
         for row in self.account.held_by(number):
@@ -142,12 +150,15 @@ class SmartEmailingSide(VendorSide[SmartEmailingTwin]):
                 each.active = False
 
     def untidy(self) -> list[Untidy]:
-        """None that is known of; a text that is too long, where the habit says so."""
+        """A birthday loses its time of day; a text that is too long is cut, where the habit says so."""
+        found = []
+        if "birthday" in self.furnishing.fields:
+            found.append(Untidy(field="birthday", sent="1990-12-10T08:30:00Z", held="1990-12-10", other="1991-01-11"))
         most = self.twin.habits.text_length
         name = next((each for each in self.furnishing.fields if each in TEXTS), None)
-        if most is None or name is None:
-            return []
-        return [Untidy(field=name, sent="x" * (most + 10), held="x" * most)]
+        if most is not None and name is not None:
+            found.append(Untidy(field=name, sent="x" * (most + 10), held="x" * most))
+        return found
 
     # Calls to the hub.
 
@@ -173,10 +184,10 @@ class SmartEmailingSide(VendorSide[SmartEmailingTwin]):
         if settings.webhook_shared_secret:
             forged["bad token: in the query"] = _with(good, query=f"{query}&{SECRET_PARAMETER}=wrong")
             forged["no token: in the query"] = _with(good, query=query)
-        if settings.basic_auth_login:
-            wrong = basic(settings.basic_auth_login, "wrong")
+        if settings.basic_auth is not None:
+            wrong = basic(settings.basic_auth.login, "wrong")
             forged["bad token: as password"] = _with(good, headers={**bare, "Authorization": wrong})
-            other = basic("somebody", settings.basic_auth_password.reveal())
+            other = basic("somebody", settings.basic_auth.password.reveal())
             forged["bad token: of another login"] = _with(good, headers={**bare, "Authorization": other})
             forged["no token: no password"] = _with(good, headers=bare)
         return forged
@@ -207,8 +218,8 @@ class SmartEmailingSide(VendorSide[SmartEmailingTwin]):
     def _call(self, event: str, row: Row) -> Call:
         """A call as a web-hook makes it that was registered with all that the settings ask for."""
         settings = self.twin.settings
-        login, secret = settings.basic_auth_login, settings.webhook_shared_secret.reveal()
-        auth = BasicAuth(login=login, password=settings.basic_auth_password.reveal()) if login else None
+        own, secret = settings.basic_auth, settings.webhook_shared_secret.reveal()
+        auth = BasicAuth(login=own.login, password=own.password.reveal()) if own is not None else None
         query = f"{EVENT_PARAMETER}={event}" + (f"&{SECRET_PARAMETER}={quote(secret, safe='')}" if secret else "")
         return _with(self.twin.hooks.call(event, row, auth), query=query)
 
@@ -233,7 +244,10 @@ class SmartEmailingSide(VendorSide[SmartEmailingTwin]):
     def _write(self, row: Row, fields: dict[str, str]) -> None:
         for name, text in fields.items():
             if name in BUILT_IN:
-                row.values[name] = built_in(name, text) or ""
+                row.values[name] = (
+                    built_in(name, f"{text} 00:00:00" if name in DATES and len(text) == len("1990-12-10") else text)
+                    or ""
+                )
             else:
                 number = self._field(name)
                 row.custom[number] = self._in_field(number, text)

@@ -49,9 +49,10 @@ def read_as(kind: type[T], body: Any) -> T:
 
 
 def is_address(text: str) -> bool:
-    """Whether the vendor takes a text as an e-mail address. It is stricter than most: no dots at the ends or in a row."""
+    """Whether the vendor takes a text as an e-mail address. It is stricter than most: no dots at the ends or in a row, and before
+    the @ nothing but ASCII."""
     local, _, domain = text.rpartition("@")
-    return len(text) <= 254 and bool(_LOCAL_PART.fullmatch(local) and _DOMAIN.fullmatch(domain))
+    return len(text) <= 254 and local.isascii() and bool(_LOCAL_PART.fullmatch(local) and _DOMAIN.fullmatch(domain))
 
 
 def address_of(text: str) -> str:

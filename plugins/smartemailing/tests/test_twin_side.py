@@ -143,8 +143,7 @@ def test_without_secrets_nothing_can_be_forged():
     plain = msgspec.structs.replace(
         SmartEmailingTwin.demo_settings(),
         webhook_shared_secret=type(SmartEmailingTwin.demo_settings().api_key)(""),
-        basic_auth_login="",
-        basic_auth_password=type(SmartEmailingTwin.demo_settings().api_key)(""),
+        basic_auth=None,
     )
     side = SmartEmailingTwin(plain).side(FURNISHING)
     assert side.forgeries() == {}

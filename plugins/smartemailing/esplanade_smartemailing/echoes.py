@@ -1,0 +1,46 @@
+"""Web-hooks that the hub's own imports set off: after a large one they would have every contact of it read again, one by one.
+
+A large import is expected to set off one call for each contact of it, and that one call is not read. Changes of a few contacts
+are always read again, and so is every opt-out, which has a web-hook of its own. What somebody changes at the vendor while such a
+call is awaited, the next pull tells.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from esplanade import Clock
+
+LARGE = 50
+"""So many contacts make an import a large one."""
+AWAITED_S = 300.0
+"""For so long a call is awaited."""
+EXPECTED = frozenset({"new_contact", "updated_contact"})
+"""What an import sets off."""
+
+
+class Echoes:
+    """The calls that are awaited, by address and by contact."""
+
+    def __init__(self) -> None:
+        self._awaited: dict[str, list[float]] = {}
+        """Until when each call is awaited, the one that was expected first in front."""
+
+    def expect(self, names: Iterable[str], clock: Clock) -> None:
+        """An import of these addresses is about to be made, or has made these contacts."""
+        now = clock.monotonic()
+        still = {name: [each for each in until if each > now] for name, until in self._awaited.items()}
+        self._awaited = {name: until for name, until in still.items() if until}
+        for name in names:
+            self._awaited.setdefault(name.lower(), []).append(now + AWAITED_S)
+
+    def is_one(self, event: str, name: str, clock: Clock) -> bool:
+        """Whether a call is one of those that are awaited; it no longer is then."""
+        awaited = self._awaited.get(name.lower()) if event in EXPECTED else None
+        while awaited:
+            if awaited.pop(0) > clock.monotonic():
+                return True
+        return False

@@ -1,0 +1,185 @@
+"""The SmartEmailing connector: what the hub says, in the words of one SmartEmailing account."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from esplanade import (
+    Alters,
+    CheckResult,
+    Connector,
+    ConsentEvent,
+    Context,
+    Discovery,
+    Endpoint,
+    Happening,
+    HeaderAuth,
+    Inbound,
+    InboundRequest,
+    Manifest,
+    Outcome,
+    Page,
+    PersonRef,
+    ProfileEvent,
+    Report,
+    TriggerEvent,
+    Webhooks,
+    hookimpl,
+)
+
+from . import webhooks
+from .client import Account, as_id, basic
+from .consents import Consents
+from .echoes import Echoes
+from .layout import Layout
+from .profiles import Profiles
+from .settings import SmartEmailingAudience, SmartEmailingConsent, SmartEmailingSettings, SmartEmailingTrigger
+from .values import LOCAL, READ_ONLY
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from esplanade.testing import Twin
+
+    from .pull import Pull
+
+
+class SmartEmailingConnector(Connector[SmartEmailingSettings]):
+    """One SmartEmailing account."""
+
+    manifest = Manifest(
+        title="SmartEmailing",
+        vendor_api="API v3, as publicly known in July 2026",
+        owner="The Esplanade authors",
+        homepage="https://app.smartemailing.cz/docs/api/v3/index.html",
+    )
+    Settings = SmartEmailingSettings
+    Consent = SmartEmailingConsent
+    Audience = SmartEmailingAudience
+    Trigger = SmartEmailingTrigger
+
+    read_only_fields = frozenset(READ_ONLY)
+    address_change = "rename"
+    trigger_repeat = "never"
+
+    def __init__(self, settings: SmartEmailingSettings) -> None:
+        super().__init__(settings)
+        self.batch_items = settings.import_batch
+        dates = Alters(formats=[LOCAL], timezone=settings.esp_timezone)
+        self.alters = MappingProxyType({"date": dates, "datetime": dates})
+        self._layout = Layout()
+        self._echoes = Echoes()
+
+    def endpoint(self) -> Endpoint:
+        settings = self.settings
+        auth = HeaderAuth(name="Authorization", value=basic(settings.username, settings.api_key.reveal()))
+        return Endpoint(base_url=settings.base_url, auth=auth, headers={"Accept": "application/json"})
+
+    @classmethod
+    def twin(cls) -> type[Twin[Any]]:
+        from .twin import SmartEmailingTwin
+
+        return SmartEmailingTwin
+
+    # Hooks.
+
+    @hookimpl
+    async def on_profile_batch(
+        self, events: Sequence[ProfileEvent[SmartEmailingAudience]], ctx: Context
+    ) -> list[Outcome | Exception]:
+        """One import for all of them; a changed address is changed first."""
+        return await Profiles(self._account(ctx), self._layout, ctx, self._echoes).write(events)
+
+    @hookimpl
+    async def on_consent_batch(
+        self, events: Sequence[ConsentEvent[SmartEmailingConsent]], ctx: Context
+    ) -> list[Outcome | Exception]:
+        """One import for all that have equal flags."""
+        return await Consents(self._account(ctx), self._layout, ctx, self._echoes).write(events)
+
+    @hookimpl
+    async def on_trigger_batch(
+        self, events: Sequence[TriggerEvent[SmartEmailingTrigger]], ctx: Context
+    ) -> list[Outcome | Exception]:
+        """Events for scenarios in one call, transactional mails in as few as the vendor takes."""
+        from .triggers import Mailer
+
+        return await Mailer(self._account(ctx), ctx).send(events)
+
+    @hookimpl
+    async def on_inbound_webhook(self, event: InboundRequest, ctx: Context) -> list[Inbound]:
+        """Web-hooks of the account and of scenarios: whoever they name is read before anything is believed."""
+        call = webhooks.read(event, self.settings)
+        if not call.people:
+            ctx.log.info("call is about no contact", type=call.event)
+        said: list[Inbound] = []
+        for person in call.people:
+            if self._echoes.is_one(call.event, person.email or person.contact or "", ctx.clock):
+                ctx.log.debug("call that an import of ours set off", type=call.event)
+                continue
+            report = await self._read(person, ctx)
+            said.append(report)
+            if not call.is_change and not report.deleted and report.email is not None:
+                said.append(Happening(name=call.event, email=report.email, data=call.data))
+        return said
+
+    async def _read(self, person: webhooks.Named, ctx: Context) -> Report:
+        """What the vendor holds of whom a call names, now."""
+        account, pull = self._account(ctx), self._pull(ctx)
+        row = await account.read(person.contact) if person.contact is not None else None
+        if row is None and person.email is not None:
+            row = await account.find(person.email)
+        if row is None:
+            return Report(email=person.email, remote_id=person.contact, deleted=True)
+        return await pull.report(row)
+
+    # Methods.
+
+    async def verify(self, request: InboundRequest, ctx: Context) -> bool:
+        """Whether a call carries the secret and the credentials that the settings ask for."""
+        why_not = webhooks.why_not(request, self.settings)
+        if why_not is not None:
+            ctx.log.warning("webhook is refused", why=why_not)
+        return why_not is None
+
+    async def check(self, ctx: Context) -> CheckResult:
+        from . import discovery
+
+        return await discovery.check(self._account(ctx), self._layout, ctx)
+
+    async def discover(self, ctx: Context) -> Discovery:
+        from . import discovery
+
+        return await discovery.discover(self._account(ctx))
+
+    async def pull(self, cursor: str | None, ctx: Context) -> Page:
+        return await self._pull(ctx).page(cursor)
+
+    async def fetch(self, person: PersonRef, ctx: Context) -> Report | None:
+        return await self._pull(ctx).person(person)
+
+    async def erase(self, person: PersonRef, ctx: Context) -> bool:
+        """Whether there was a contact, which is forgotten with all that the vendor keeps of it (section 5)."""
+        account = self._account(ctx)
+        by_id = await account.read(person.remote_id) if person.remote_id is not None else None
+        found = {as_id(row) for row in (by_id, await account.find(person.email)) if row is not None}
+        return any([await account.forget(number) for number in sorted(filter(None, found))])
+
+    async def register_webhooks(self, url: str, ctx: Context) -> Webhooks:
+        from .registration import Registration
+
+        return await Registration(self._account(ctx), ctx).register(url)
+
+    async def remove_webhooks(self, ctx: Context) -> Webhooks:
+        from .registration import Registration
+
+        return await Registration(self._account(ctx), ctx).remove()
+
+    def _account(self, ctx: Context) -> Account:
+        return Account(self.settings, ctx.http)
+
+    def _pull(self, ctx: Context) -> Pull:
+        from .pull import Pull
+
+        return Pull(self._account(ctx), self._layout, ctx)

@@ -228,6 +228,7 @@ class PersonRef(Struct, frozen=True, kw_only=True):
     """A person as a vendor may know them."""
 
     person: str
+    """The hub's own id; empty for somebody whom a webhook names and whom the hub perhaps does not know yet."""
     email: str
     remote_id: str | None = None
 

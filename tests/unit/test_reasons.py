@@ -131,6 +131,7 @@ ALLOWED = {
         "read_fields": {"name is None": "`_note_unmapped` notes all of them at the end"},
     },
     "ingest/reports.py": {
+        "_begin": {"not (person is None)": HANDED_ON},
         "_finish": {"not (not reading.asks": "the notes above say why, or the vendor is asked"},
         "_ask": {"not (traits.can_fetch": "the caller has noted the doubt; this vendor cannot be asked"},
         "doubt_repeat": {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from esplanade.values import Duration, Origin, Secret
 
 from .check_hub import check_hub, check_names, check_tokens
+from .check_webhook import check_webhook
 from .cron import named_weekdays
 from .egress import Network, network, refused
 from .kinds import is_secret, keys_of
@@ -36,6 +37,7 @@ def cross_check(config: Config, types: Types, findings: Findings) -> None:
         _check_fields(connector, findings)
         _check_limits(connector, findings)
         _check_schedule(connector, loaded, config.hub.timezone, findings)
+        check_webhook(connector, loaded, config, findings)
         if loaded is not None:
             _check_receives(connector, loaded, findings)
             if connector.enabled and not connector.twin and findings.readable("hub", "egress"):

@@ -148,7 +148,8 @@ def _named(kind: Kind) -> str:
     if kind in simple:
         return simple[kind]
     if is_parsed(kind):
-        noun = f"{'an' if kind.__name__[0] in 'AEIOU' else 'a'} {kind.__name__.lower()}"
+        name = getattr(kind, "noun", kind.__name__.lower())
+        noun = f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
         return f"{noun} such as {kind.example}" if getattr(kind, "pattern", "") else noun
     if is_struct(kind):
         return "keys"

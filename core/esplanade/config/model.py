@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
+from esplanade.bodies import BodyPath, Form
 from esplanade.model import AudienceTarget, ConsentTarget, Kind, TriggerTarget
 from esplanade.values import Duration, Percent, Rate, Secret
 
@@ -141,6 +142,44 @@ class Schedule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How often people with a pending consent are read again. Left out: never."""
 
 
+class WebhookRule(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one event of a webhook means, beside what the contact shows once it is read again."""
+
+    trigger: Annotated[str, Meta(examples=["clicked"])] | None = None
+    """The trigger that happens, for whichever other connector maps it; what the body says is its data."""
+    consents: dict[str, Literal["granted", "denied"]] = field(default_factory=dict)
+    """Purpose to what the person said. An opt-out counts; a grant counts where the contact, read again, shows it."""
+    fields: dict[str, BodyPath] = field(default_factory=dict)
+    """Hub field to where the body has its value; for what only the call tells, so none that ``fields`` maps."""
+    event_id: list[BodyPath] | BodyPath = field(default_factory=list)
+    """Where the body has what tells this event from others, such as an order and its status; a repeat then counts once."""
+
+
+class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How to read webhooks that somebody has put together at the vendor. Whatever one says, its contact is read again first."""
+
+    content_type: Form | None = None
+    """What the body is. Left out: what the call's Content-Type says, else what the body looks like."""
+    email: list[BodyPath] | BodyPath = field(
+        default_factory=lambda: [
+            BodyPath(path)
+            for path in (
+                "emailaddress",
+                "email",
+                "contact.emailaddress",
+                "contact.email",
+                "data.emailaddress",
+                "data[0].emailaddress",
+            )
+        ]
+    )
+    """Where the contact's address is; of several paths the first that leads to one."""
+    event: list[BodyPath] | BodyPath = field(default_factory=lambda: [BodyPath("event"), BodyPath("event_name")])
+    """Where it says what happened, in the body or else in the query of the URL."""
+    events: dict[str, WebhookRule]
+    """What happened to what it means. Calls that say anything else go to the plugin."""
+
+
 class ConnectorConfig(Struct, frozen=True, kw_only=True):
     """One account at one vendor, with its plugin's own parts already of the plugin's types."""
 
@@ -178,6 +217,8 @@ class ConnectorConfig(Struct, frozen=True, kw_only=True):
     """The secret part of the webhook URL. Empty: derived from hub.secret."""
     webhooks: Literal["auto", "manual"] = "auto"
     """Whether the hub registers its webhooks at the vendor by itself, where plugin and hub.public_url allow it."""
+    webhook: Webhook | None = None
+    """How to read webhooks that somebody has put together at the vendor. Left out: the plugin alone reads what comes."""
     pace: Pace = field(default_factory=Pace)
     """How fast the vendor may be called."""
     retry: Retry = field(default_factory=Retry)

@@ -22,7 +22,7 @@ from esplanade.model import Happening, Inbound, InboundRequest, Outcome, PersonR
 from esplanade.records import Delivery, Entry, Place, Remote
 from esplanade.store.port import Unit
 
-from . import backoff
+from . import backoff, declared
 from .desk import Answer, Finished, Free, Turn, Visit, Work
 from .settle import attempt
 from .verdict import Done, Park, Pause, Reject, RetryAt, Verdict, Wait, Withdrawn, exchange_of, verdict_on
@@ -153,15 +153,22 @@ class InboundDesk:
 
     async def _read_again(self, job: Fetch) -> list[Entry]:
         """What the vendor holds of a person now; a person whom it does not have is reported as deleted there."""
-        if self._fetch is None:
-            raise PermanentError("this connector's plugin cannot read one person")
-        report = await self._fetch(job.person, self._ctx)
+        report = await self._held(job.person)
         if report is None:
             report = Report(email=job.person.email, remote_id=job.person.remote_id, deleted=True)
-        elif not isinstance(report, Report):
+        return [self._as_read(report, job.began_at)]
+
+    async def _held(self, person: PersonRef) -> Report | None:
+        if self._fetch is None:
+            raise PermanentError("this connector's plugin cannot read one person")
+        report = await self._fetch(person, self._ctx)
+        if report is not None and not isinstance(report, Report):
             raise PluginError(f"fetch must return a Report or None, not {type(report).__name__}")
-        body = report_body(report, read_at=job.began_at, pulled=True)
-        return [entry(self.connector.name, report, body, self._clock.time(), once=False)]
+        return report
+
+    def _as_read(self, report: Report, began_at: float) -> Entry:
+        body = report_body(report, read_at=began_at, pulled=True)
+        return entry(self.connector.name, report, body, self._clock.time(), once=False)
 
     async def _read(self, delivery: Delivery) -> list[Entry]:
         stored = _webhook(delivery.payload)
@@ -173,20 +180,35 @@ class InboundDesk:
             body=stored.body,
             received_at=as_datetime(delivery.first_at),
         )
-        if self._hook is None:
+        webhook = self.connector.webhook
+        if self._hook is None and webhook is None:
             raise PermanentError("this connector's plugin reads no webhooks")
         if not stored.verified and self._verify is not None and not await self._verify(request, self._ctx):
             raise PermanentError("the webhook is not the vendor's: its signature or token is wrong")
+        if webhook is not None:
+            call = declared.read_call(webhook, request, others_read=self._hook is not None)
+            if call is not None:
+                return await self._believe(call, delivery)
+            if self._hook is None:
+                raise declared.no_rule(webhook)
+        assert self._hook is not None
         said = await self._hook(request, self._ctx)
         if not isinstance(said, list):
             raise PluginError("on_inbound_webhook must return a list of Report and Happening")
         return [self._entry(one, delivery) for one in said]
 
-    def _entry(self, said: Inbound, delivery: Delivery) -> Entry:
+    async def _believe(self, call: declared.Call, delivery: Delivery) -> list[Entry]:
+        """What a call comes to that a rule of ``webhook:`` reads: its contact as it is now, and then what the rule lets count."""
+        began_at = self._clock.time()
+        contact = declared.check_contact(call, await self._held(PersonRef(person="", email=call.email)))
+        said = declared.told(call, contact, self.connector, delivery.first_at)
+        return [self._as_read(contact, began_at), *(self._entry(one, delivery, told=True) for one in said)]
+
+    def _entry(self, said: Inbound, delivery: Delivery, *, told: bool = False) -> Entry:
         body: ReportIn | HappeningIn
         match said:
             case Report():
-                body = report_body(said, read_at=delivery.first_at, pulled=False)
+                body = report_body(said, read_at=delivery.first_at, pulled=False, told=told)
             case Happening():
                 event_id = said.event_id or delivery.event_id
                 at = said.at.timestamp() if said.at is not None else None
@@ -237,8 +259,8 @@ class InboundDesk:
             unit.save_connector_state(msgspec.structs.replace(held, last_error=error, last_error_at=now))
 
 
-def report_body(report: Report, *, read_at: float, pulled: bool) -> ReportIn:
-    """A plugin's Report as the journal keeps it."""
+def report_body(report: Report, *, read_at: float, pulled: bool, told: bool = False) -> ReportIn:
+    """A Report as the journal keeps it."""
     return ReportIn(
         email=report.email,
         previous_email=report.previous_email,
@@ -252,6 +274,7 @@ def report_body(report: Report, *, read_at: float, pulled: bool) -> ReportIn:
         confirmed=report.confirmed,
         evidence=report.evidence,
         deleted=report.deleted,
+        told=told,
     )
 
 

@@ -81,7 +81,7 @@ def denied(
             remote.consents[purpose] = "denied"
         remote.asked.pop(purpose, None)
     evidence = {"reported_by": reading.connector.name, "event": entry.id, "how": how, **reading.report.evidence}
-    after = append(unit, world, person, _row(reading, entry, purpose, "denied", "vendor", evidence, lifts=False))
+    after = append(unit, world, person, row_of(reading, entry, purpose, "denied", "vendor", evidence, lifts=False))
     if after != standing:
         reading.changes.consents.add(purpose)
     if after.state != "denied":
@@ -143,7 +143,7 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
         denial_acked_at=remote.acked_at if base == "denied" else math.inf,  # it was never told of the denial
     )
     evidence = {"reported_by": reading.connector.name, "event": entry.id, **report.evidence}
-    row = _row(reading, entry, purpose, "granted", "double" if confirmed else "vendor", evidence, lifts=lifts)
+    row = row_of(reading, entry, purpose, "granted", "double" if confirmed else "vendor", evidence, lifts=lifts)
     row = replace(row, said_at=said_at)
     after = append(unit, world, person, row)
     if after != standing:
@@ -174,7 +174,7 @@ def _confirmed_at(unit: Unit, reading: Reading, purpose: str) -> float:
     return reading.telling.at
 
 
-def _row(
+def row_of(
     reading: Reading,
     entry: Entry,
     purpose: str,
@@ -184,6 +184,7 @@ def _row(
     *,
     lifts: bool,
 ) -> LedgerRow:
+    """What a connector reports of a purpose, as the ledger keeps it."""
     return LedgerRow(
         person=reading.person.id,
         purpose=purpose,

@@ -13,7 +13,7 @@ from esplanade.sync.identity import normalise
 
 from . import suppression
 from .chains import cause_of_report
-from .changes import Cause, skip, work
+from .changes import Cause, Changes, skip, work
 from .fanout import fan_out, under_way
 from .reading import Reading, telling_of
 from .reported_consents import read_consents
@@ -23,6 +23,7 @@ from .resolve import Identifiers, Suppressed, resolve
 from .retire import retire, tell_all
 from .rows import differs
 from .shapes import ReportIn
+from .told import read_told
 from .world import World
 
 
@@ -31,29 +32,15 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, alerts: 
 
     ``alerts`` takes what a human must hear of once this is committed.
     """
-    connector = world.connector(entry.origin)
-    person = _find(unit, connector, body)
-    created = person is None
-    if person is None:
-        if not body.email or body.deleted:
-            unit.note(_of_nobody(entry))
-            return
-        remote_id = None if body.remote_id is None else (connector.name, body.remote_id)
-        if suppression.suppressed(unit, remote=remote_id) is not None:
-            raise Suppressed("the vendor's contact is somebody who was erased")
-        first = Cause(entry=entry, root=entry.id, hops=1, now=entry.at)
-        person, _ = resolve(unit, world, first, Identifiers.of(body.email), entry.at)
-    remote = unit.remote(person.id, connector.name) or Remote(person=person.id, connector=connector.name)
-    reading = Reading(
-        person=person,
-        remote=remote,
-        connector=connector,
-        traits=world.trait(connector.name),
-        report=body,
-        telling=telling_of(world, entry, body, remote),
-    )
-    reading.changes.created = created
+    reading = _begin(unit, world, entry, body)
+    if reading is None:
+        return
+    person, remote, connector = reading.person, reading.remote, reading.connector
     cause = cause_of_report(world, entry, body, remote, reading.traits)
+    if body.told:
+        read_told(unit, world, reading, entry)
+        _finish(unit, world, reading, cause, alerts, is_former=False)
+        return
     known, was_known = list(remote.former), contacts.is_known(remote)
     former = contacts.about(remote, person, body.email, body.remote_id, body.previous_email)
     left = [contact for contact in remote.former if contact is not former and contact not in known]
@@ -80,6 +67,32 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, alerts: 
     for contact in left:
         retire(unit, reading.person, connector, contact, cause.chain)
         tell_all(unit, reading.person, connector, cause.chain)
+
+
+def _begin(unit: Unit, world: World, entry: Entry, body: ReportIn) -> Reading | None:
+    """Whom a report is about, made if need be; None for nobody, which is noted. Raises Suppressed for somebody who was erased."""
+    connector = world.connector(entry.origin)
+    person = _find(unit, connector, body)
+    created = person is None
+    if person is None:
+        if not body.email or body.deleted:
+            unit.note(_of_nobody(entry))
+            return None
+        remote_id = None if body.remote_id is None else (connector.name, body.remote_id)
+        if suppression.suppressed(unit, remote=remote_id) is not None:
+            raise Suppressed("the vendor's contact is somebody who was erased")
+        first = Cause(entry=entry, root=entry.id, hops=1, now=entry.at)
+        person, _ = resolve(unit, world, first, Identifiers.of(body.email), entry.at)
+    remote = unit.remote(person.id, connector.name) or Remote(person=person.id, connector=connector.name)
+    return Reading(
+        person=person,
+        remote=remote,
+        connector=connector,
+        traits=world.trait(connector.name),
+        report=body,
+        telling=telling_of(world, entry, body, remote),
+        changes=Changes(created=created),
+    )
 
 
 def doubt_repeat(unit: Unit, world: World, entry: Entry, body: ReportIn) -> None:

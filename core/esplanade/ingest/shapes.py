@@ -80,6 +80,9 @@ class ReportIn(Struct, kw_only=True, omit_defaults=True):
     confirmed: bool = False
     evidence: dict[str, Scalar] = field(default_factory=dict)
     deleted: bool = False
+    told: bool = False
+    """The person's word out of a call, by the operator's rule: its fields are the hub's, and it says nothing of what the vendor
+    holds."""
 
 
 class HappeningIn(Struct, kw_only=True, omit_defaults=True):

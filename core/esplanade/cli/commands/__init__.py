@@ -9,6 +9,7 @@ from .queue import dead, delivery, queue, replay
 from .run import run
 from .send import send
 from .twin import twin
+from .webhook import webhook
 from .webhooks import webhooks
 
 COMMANDS = (
@@ -32,6 +33,7 @@ COMMANDS = (
     schema,
     send,
     twin,
+    webhook,
     webhooks,
 )
 

@@ -19,9 +19,9 @@ EXIT_CODES = (
     "Exit codes: 0 ok · 1 the operation failed · 2 usage, an unknown connector too · 3 the configuration is not valid · "
     "4 a connector check failed · 130 interrupted. Data goes to stdout, talk to stderr.\n"
 )
-TRIED = ("copernica", "sparkloop", "webpower")
+TRIED = ("copernica", "smartemailing", "sparkloop", "webpower")
 """Those that the conformance suite is run against."""
-PLUGINS = ("copernica", "sparkloop", "webhook", "webpower")
+PLUGINS = ("copernica", "smartemailing", "sparkloop", "webhook", "webpower")
 
 
 def generated() -> dict[Path, bytes]:

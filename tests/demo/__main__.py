@@ -41,9 +41,9 @@ async def _play(hub: runtime.Hub, config: Path, console: Console) -> int:
         story = Story(hub, config, session, lambda what: console.print(f"{time.monotonic() - began:6.1f} s  {what}"))
         await story.play()
     took = time.monotonic() - began
-    snapshots = [hub.connections[name].twin.snapshot() for name in ("webpower", "sparkloop", "cdp")]  # type: ignore[union-attr]
+    snapshots = [hub.connections[name].twin.snapshot() for name in ("webpower", "smartemailing", "sparkloop", "cdp")]  # type: ignore[union-attr]
     found = differences(story.expected, *snapshots)
-    compared = checked(story.expected, snapshots[1])
+    compared = checked(story.expected, snapshots[2])
     await _table(hub, console, found, compared)
     calls = sum(connection.twin.request_count for connection in hub.connections.values() if connection.twin)
     console.print(

@@ -17,6 +17,14 @@ WEBPOWER = {
     "phone": "mobile_nr",
     "city": "city",
 }
+SMARTEMAILING = {
+    "firstname": "name",
+    "lastname": "surname",
+    "birthdate": "birthday",
+    "phone": "cellphone",
+    "city": "town",
+}
+LISTS = {"newsletter": 7, "service": 9}
 GROUPS = {"newsletter": 135, "service": 136}
 FIELD_COLUMNS = ("firstname", "lastname", "birthdate", "phone", "city", "ltv")
 
@@ -46,6 +54,7 @@ class Expected:
     def __init__(self) -> None:
         self.people: list[Someone] = []
         self.mails: list[tuple[str, int, str]] = []
+        self.presents: list[tuple[str, str]] = []
         self.cdp_triggers: list[tuple[str, str]] = []
 
     def read(self, path: Path) -> None:
@@ -107,7 +116,7 @@ class Expected:
         self.sign_up(one)
 
     def opt_out(self, one: Someone) -> None:
-        """Somebody left the newsletter at Webpower."""
+        """Somebody left the newsletter at a vendor."""
         one.consents["newsletter"] = "denied"
         self.told(one)["consents"]["newsletter"] = "denied"
         self.sign_up(one)
@@ -125,6 +134,15 @@ class Expected:
         """Somebody won something."""
         self.told(one)["fields"].update(rh_lastreward=reward, rh_coupon=coupon)
         self.cdp_triggers.append((one.email, "reward-unlocked"))
+
+    def birthday(self, one: Someone, trigger_id: str) -> None:
+        """SmartEmailing's scenario mails a present to those who have the newsletter."""
+        if one.consents.get("newsletter") == "granted":
+            self.presents.append((one.email, trigger_id))
+
+    def took_present(self, one: Someone) -> None:
+        """The scenario tells of the present that somebody took."""
+        self.cdp_triggers.append((one.email, "reward-given"))
 
     def rename(self, one: Someone, email: str) -> None:
         """The shop reports another address."""

@@ -31,6 +31,7 @@ class Story:
         self.expected = Expected()
         self.sent = 0
         self.webpower: Any = hub.connections["webpower"].twin
+        self.smartemailing: Any = hub.connections["smartemailing"].twin
         self.sparkloop: Any = hub.connections["sparkloop"].twin
         self.cdp: Any = hub.connections["cdp"].twin
         self._config = config
@@ -47,7 +48,8 @@ class Story:
         await self._renames()
         await self._triggers()
         await self._referrals()
-        await self._at_the_vendor()
+        await self._birthdays()
+        await self._at_the_vendors()
         await self._second_pull()
 
     async def _import(self) -> None:
@@ -171,9 +173,29 @@ class Story:
             self.expected.rewarded(one, "reward_demo9", "THANKS10")
         await self._settle()
 
-    async def _at_the_vendor(self) -> None:
+    async def _birthdays(self) -> None:
+        people = self._rng.sample(self.expected.people, 80)
+        self._say(f"{len(people)} birthdays at SmartEmailing; whoever takes the present clicks, and its scenario calls back")
+        events = [{"email": one.email, "trigger": "birthday", "trigger_id": f"b-{one.email}"} for one in people]
+        for one in people:
+            self.expected.birthday(one, f"b-{one.email}")
+        await self._post("triggers", (event | {"data": {"reward": "Free shipping"}} for event in events))
+        await self._settle()
+        mailed = {email for email, _ in self.expected.presents}
+        for number, one in enumerate([one for one in people if one.email in mailed][:20]):
+            self.smartemailing.fire("reward", one.email, {"reward": "Free shipping", "code": f"THANKS-{number}"})
+            self.expected.took_present(one)
+        await self._settle()
+
+    async def _at_the_vendors(self) -> None:
         members = [one for one in self.expected.people if one.consents.get("newsletter") == "granted"]
-        leaving = self._rng.sample(members, 8)
+        going = self._rng.sample(members, 14)
+        leaving, unsubscribing = going[:8], going[8:]
+        self._say(f"{len(unsubscribing)} people unsubscribe at SmartEmailing, whose web-hooks tell of it at once")
+        for one in unsubscribing:
+            self.smartemailing.unsubscribe(one.email, 7)
+            self.expected.opt_out(one)
+        await self._settle()
         moving = self._rng.sample([one for one in self.expected.people if one not in leaving], 25)
         self._say(
             f"{len(leaving)} people leave and {len(moving)} are edited at Webpower; the nightly pull brings it home"
@@ -185,15 +207,17 @@ class Story:
             self.webpower.account.find(one.email).custom["city"] = "Bergen op Zoom"
             one.fields["city"] = "Bergen op Zoom"
             self.expected.told(one)["fields"]["city"] = "Bergen op Zoom"
-        await self._pull()
-        await self._settle()
+        for vendor in ("webpower", "smartemailing"):
+            await self._pull(vendor)
+            await self._settle()
 
     async def _second_pull(self) -> None:
         self._say("a second pull, which must find nothing and send nothing")
         before = self.sparkloop.request_count, self.cdp.request_count, len(self.webpower.account.mails)
-        answer = await self._pull()
-        await self._settle()
-        assert answer["changed"] == 0, f"the second pull found {answer['changed']} changes"
+        for vendor in ("webpower", "smartemailing"):
+            answer = await self._pull(vendor)
+            await self._settle()
+            assert answer["changed"] == 0, f"the second pull of {vendor} found {answer['changed']} changes"
         after = self.sparkloop.request_count, self.cdp.request_count, len(self.webpower.account.mails)
         assert before == after, f"the second pull caused calls: {before} -> {after}"
 
@@ -211,21 +235,22 @@ class Story:
             assert answer.status == 202, body
             assert body["accepted"] == len(events), body
 
-    async def _pull(self) -> dict[str, Any]:
-        async with self._session.post(f"{self.hub.url}/v1/connectors/webpower/pull") as answer:
+    async def _pull(self, vendor: str = "webpower") -> dict[str, Any]:
+        async with self._session.post(f"{self.hub.url}/v1/connectors/{vendor}/pull") as answer:
             assert answer.status == 200, await answer.text()
             return dict(await answer.json())
 
     async def _settle(self) -> None:
         """Wait until hub and twins are at rest, deliveries that are to be repeated included."""
         while True:
-            before = self.cdp.request_count + self.sparkloop.request_count + self.webpower.request_count
-            for twin in (self.sparkloop, self.webpower):
+            twins = (self.cdp, self.sparkloop, self.webpower, self.smartemailing)
+            before = sum(twin.request_count for twin in twins)
+            for twin in twins[1:]:
                 await twin.settled()
             await self.hub.settled()
             counts = await self.hub.store.read(lambda reader: reader.counts(self.hub.clock.time()))
             waiting = sum(lane.scheduled + lane.due + lane.in_flight for lane in counts.values())
-            after = self.cdp.request_count + self.sparkloop.request_count + self.webpower.request_count
+            after = sum(twin.request_count for twin in twins)
             if not waiting and before == after:
                 return
             if waiting:

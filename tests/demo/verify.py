@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.demo.expect import GROUPS, WEBPOWER, Expected, rewards, text
+from tests.demo.expect import GROUPS, LISTS, SMARTEMAILING, WEBPOWER, Expected, rewards, text
 
 
 def differences(
-    expected: Expected, webpower: dict[str, Any], sparkloop: dict[str, Any], cdp: dict[str, Any]
+    expected: Expected,
+    webpower: dict[str, Any],
+    smartemailing: dict[str, Any],
+    sparkloop: dict[str, Any],
+    cdp: dict[str, Any],
 ) -> dict[str, list[str]]:
     """Every difference by connector, as sentences; empty lists where all is as it should be."""
     return {
         "webpower": _webpower(expected, webpower, sparkloop),
+        "smartemailing": _smartemailing(expected, smartemailing),
         "sparkloop": _sparkloop(expected, sparkloop),
         "cdp": _cdp(expected, cdp, sparkloop),
     }
@@ -24,6 +29,7 @@ def checked(expected: Expected, sparkloop: dict[str, Any]) -> dict[str, int]:
     told = [told for one in expected.people for told in one.cdp.values()]
     return {
         "webpower": people * (len(WEBPOWER) + 7 + 4) + len(expected.mails),
+        "smartemailing": people * (len(SMARTEMAILING) + 4) + len(expected.presents),
         "sparkloop": len(sparkloop["subscribers"]) * 3,
         "cdp": sum(len(part) for one in told for part in one.values()) + len(expected.cdp_triggers),
     }
@@ -58,6 +64,27 @@ def _webpower(expected: Expected, held: dict[str, Any], sparkloop: dict[str, Any
         *_compare({"mails": sorted(expected.mails)}, {"mails": mails}),
         *_compare({"asked to confirm": waiting}, {"asked to confirm": asked}),
     ]
+
+
+def _smartemailing(expected: Expected, held: dict[str, Any]) -> list[str]:
+    churn = next(number for number, name in held["lists"].items() if name == "churn-risk")
+    wanted: dict[str, Any] = {}
+    for one in expected.people:
+        fields = {SMARTEMAILING[name]: text(value) for name, value in one.fields.items() if name in SMARTEMAILING}
+        lists = {str(number) for purpose, number in LISTS.items() if one.consents.get(purpose) == "granted"}
+        lists |= {"12"} if one.audiences.get("vip") else set()
+        lists |= {churn} if one.audiences.get("churn-risk") else set()
+        wanted[one.email.lower()] = {"fields": fields, "lists": sorted(lists)}
+    there = {
+        email: {
+            "fields": one["fields"],
+            "lists": sorted(number for number, status in one["lists"].items() if status == "confirmed"),
+        }
+        for email, one in held["contacts"].items()
+    }
+    mails = sorted((mail["emailaddress"], mail["words"]["trigger_id"]) for mail in held["mails"])
+    presents = sorted((email.lower(), trigger_id) for email, trigger_id in expected.presents)
+    return [*_compare(wanted, there), *_compare({"mails": presents}, {"mails": mails})]
 
 
 def _sparkloop(expected: Expected, held: dict[str, Any]) -> list[str]:

@@ -252,7 +252,8 @@ class Settlement:
         if delivery.kind == "trigger" or delivery.person is None:
             return
         remote = unit.remote(delivery.person, self.lane) or Remote(person=delivery.person, connector=self.lane)
-        remote.unknown = True
+        if delivery.kind != "consent" or remote.email is None:  # else it writes no fields: the contact is there
+            remote.unknown = True
         if delivery.kind == "consent" and former_ref(delivery) is None:
             # what else is acknowledged says nothing of this purpose
             before = remote.consents.pop(delivery.subject, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .client import CONFIRMED, REMOVED, UNSUBSCRIBED, RefusedError, as_id, same_address
-from .mapping import import_settings, on_list, statuses
+from .mapping import import_settings, is_blacklisted, on_list, statuses
 
 if TYPE_CHECKING:
     from esplanade import Context, ProfileEvent
@@ -19,11 +19,8 @@ def is_renamed(event: ProfileEvent[SmartEmailingAudience]) -> bool:
     return event.previous_email is not None and not same_address(event.previous_email, event.email)
 
 
-async def move(event: ProfileEvent[SmartEmailingAudience], account: Account, ctx: Context) -> list[Row]:
-    """Give the contact its new address. Returns places on lists that the contact at that address takes over, if it had one.
-
-    Done again, it finds nothing to do.
-    """
+async def move(event: ProfileEvent[SmartEmailingAudience], account: Account, ctx: Context) -> None:
+    """Give the contact its new address; a contact that has that already takes its place. Done again, it finds nothing to do."""
     previous = event.previous_email
     assert previous is not None
     try:
@@ -31,24 +28,32 @@ async def move(event: ProfileEvent[SmartEmailingAudience], account: Account, ctx
     except RefusedError:
         old = await account.find(previous)
         if old is None:
-            return []  # it is gone, or was moved by an earlier attempt
+            return  # it is gone, or was moved by an earlier attempt
         other = await account.find(event.email)
         if other is None:
             raise
         ctx.log.info("address belongs to another contact", contact=as_id(other), replaced=as_id(old))
-        return await leave(old, account)
-    return []
+        await take_over(old, event.email, account)
 
 
-async def leave(old: Row, account: Account) -> list[Row]:
-    """Take a contact off every list; returns its places, for the one that takes over from it.
+async def take_over(old: Row, email: str, account: Account) -> None:
+    """Let the contact at an address take the place of another one: it comes onto its lists, then the other leaves them.
 
-    It stays unsubscribed where it was, and so shall the other be: an opt-out goes along with the person.
+    In this order, so that after a failure in between it can be done again. An opt-out goes along with the person, and the other
+    contact stays unsubscribed where it was.
     """
     places = statuses(old)
+    taken = [on_list(number, status) for number, status in places.items() if status in {CONFIRMED, UNSUBSCRIBED}]
+    row: Row = {"emailaddress": email, "contactlists": taken}
+    if is_blacklisted(old):
+        row["blacklisted"] = 1
+    if taken or is_blacklisted(old):
+        await _import(row, account)
     leaving = [on_list(number, REMOVED) for number, status in places.items() if status == CONFIRMED]
     if leaving:
-        row = {"emailaddress": old["emailaddress"], "contactlists": leaving}
-        said = import_settings(account.settings, preserve=True, skip=False, asking=None)
-        await account.import_(said, [row], repeatable=True)
-    return [on_list(number, status) for number, status in places.items() if status in {CONFIRMED, UNSUBSCRIBED}]
+        await _import({"emailaddress": old["emailaddress"], "contactlists": leaving}, account)
+
+
+async def _import(row: Row, account: Account) -> None:
+    said = import_settings(account.settings, preserve=True, skip=False, asking=None)
+    await account.import_(said, [row], repeatable=True)

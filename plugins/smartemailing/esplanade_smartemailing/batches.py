@@ -15,6 +15,8 @@ Result: TypeAlias = Outcome | Exception
 
 SINGLY = 20
 """So many calls about one contact each, such as a change of address, fit into the time of one call of the hub's."""
+TRIES = 2 * SINGLY
+"""So many calls about parts of a call that was refused fit into it as well; finding one of 500 takes 19."""
 _SOON_S = 0.1
 
 
@@ -34,14 +36,25 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
 async def in_halves(items: Sequence[T], call: Callable[[Sequence[T]], Awaitable[list[Result]]]) -> list[Result]:
     """A result for each item of one call; halved where the vendor refuses it as a whole, until the culprit is found.
 
-    What was refused was not acted on. Whatever else goes wrong is everybody's result.
+    What was refused was not acted on. Whatever else goes wrong is the result of all in that part. Where more parts are refused
+    than there is time for, the rest is put off.
     """
-    try:
-        return await call(items)
-    except PermanentError as refused:
-        if len(items) == 1 or isinstance(refused, UnreadableAnswer):
-            return [refused] * len(items)
-    except DeliveryError as problem:
-        return [problem] * len(items)
-    half = len(items) // 2
-    return await in_halves(items[:half], call) + await in_halves(items[half:], call)
+    results: list[Result] = []
+    left, parts = TRIES, [items]
+    while parts:
+        part = parts.pop(0)
+        if not left:
+            results += [put_off()] * len(part)
+            continue
+        left -= 1
+        try:
+            results += await call(part)
+        except PermanentError as refused:
+            if len(part) == 1 or isinstance(refused, UnreadableAnswer):
+                results += [refused] * len(part)
+            else:
+                half = len(part) // 2
+                parts[:0] = [part[:half], part[half:]]
+        except DeliveryError as problem:
+            results += [problem] * len(part)
+    return results

@@ -13,23 +13,23 @@ from msgspec.structs import replace
 
 from esplanade import Context, DeliveryError, Outcome
 
-from .addresses import leave
+from .addresses import take_over
 from .batches import SINGLY, put_off
 from .client import CONFIRMED, UNSUBSCRIBED, same_address
 from .imports import Flags, Imports
-from .mapping import contact_row, on_list
+from .mapping import acknowledged, contact_row, on_list
+from .settings import SmartEmailingConsent
 from .values import local
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from esplanade import ConsentEvent
+    from esplanade import ConsentEvent, Value
 
     from .batches import Result
     from .client import Account, Row
     from .echoes import Echoes
     from .layout import Layout
-    from .settings import SmartEmailingConsent
 
 NOT_THERE = Outcome(status="unchanged", reason="not-at-vendor")
 
@@ -40,6 +40,8 @@ class Line(Struct, frozen=True, kw_only=True):
     at: int
     row: Row
     flags: Flags
+    held: dict[str, Value] | None = None
+    """What the vendor holds of the fields that go along, once it has taken them."""
 
 
 class Consents:
@@ -58,84 +60,96 @@ class Consents:
         groups: dict[Flags, list[Line]] = {}
         for at, event in sorted(enumerate(events), key=lambda pair: pair[1].state != "denied"):
             try:
-                line = await self._line(at, event)
+                lines = await self._lines(at, event)
             except DeliveryError as problem:
                 results[at] = problem
                 continue
-            if line is None:
+            if not lines:
                 results[at] = NOT_THERE
-            else:
+            for line in lines:
                 groups.setdefault(line.flags, []).append(line)
         for flags, lines in groups.items():
             stored = await self._imports.store([line.row for line in lines], flags)
             for line, result in zip(lines, stored, strict=True):
-                results[line.at] = await self._finish(events[line.at], result)
+                finished = await self._finish(events[line.at], line, result)
+                if line.at not in results or isinstance(finished, Exception):  # of two contacts both must be written
+                    results[line.at] = finished
         return [results[at] for at in range(len(events))]
 
-    async def _line(self, at: int, event: ConsentEvent[SmartEmailingConsent]) -> Line | None:
-        """What to import; None for an opt-out of somebody whom the vendor does not have."""
+    async def _lines(self, at: int, event: ConsentEvent[SmartEmailingConsent]) -> list[Line]:
+        """What to import; nothing for an opt-out of somebody whom the vendor does not have."""
+        await self._layout.require(event.target, f"consents.{event.purpose}", self._account, self._ctx.clock)
+        if event.state != "denied":
+            return [await self._grant(at, event)]
+        places = [on_list(event.target.list, UNSUBSCRIBED)]
+        return [
+            Line(at=at, row={"emailaddress": email, "contactlists": places}, flags=Flags())
+            for email in await self._addresses(event)
+        ]
+
+    async def _addresses(self, event: ConsentEvent[SmartEmailingConsent]) -> list[str]:
+        """Where the vendor has the person: under the id, whatever its address is there by now, and under the address.
+
+        They are looked up, for an import would make a contact where there is none.
+        """
+        self._go_alone()
+        known = await self._account.read(event.remote_id) if event.remote_id is not None else None
+        if known is not None and same_address(known["emailaddress"], event.email):
+            return [str(known["emailaddress"])]
+        found = await self._account.find(event.email)
+        return [str(each["emailaddress"]) for each in (known, found) if each is not None]
+
+    async def _grant(self, at: int, event: ConsentEvent[SmartEmailingConsent]) -> Line:
         target, settings = event.target, self._account.settings
-        await self._layout.require(target, f"consents.{event.purpose}", self._account, self._ctx.clock)
-        if event.state == "denied":
-            email = event.email if event.remote_id is not None else await self._address(event.email)
-            if email is None:
-                return None
-            opt_out: Row = {"emailaddress": email, "contactlists": [on_list(target.list, UNSUBSCRIBED)]}
-            return Line(at=at, row=opt_out, flags=Flags())
-        lifts = event.held.get(event.purpose) == "denied"
-        row: Row = await self._new_row(event) if event.remote_id is None else {"emailaddress": event.email}
+        row: Row = {"emailaddress": event.email}
+        held: dict[str, Value] | None = None
+        if event.remote_id is None:  # it may have to be made; the fields of a known one are the profile's business
+            fields = await self._layout.fields(event.desired, self._account, self._ctx.clock)
+            row = contact_row(event.email, event.desired, fields, settings)
+            held = {**event.desired, **(acknowledged(event.desired, row, fields, settings) or {})}
         row["contactlists"] = [on_list(target.list, CONFIRMED)]
         if target.purpose is not None:  # without its time each repeat would add another record
             row["purposes"] = [{"id": target.purpose, "valid_from": local(event.said_at, settings.esp_timezone)}]
-        if lifts and event.state == "granted":
+        lifts = event.held.get(event.purpose) == "denied"
+        if lifts and event.state == "granted" and self._may_be_blacklisted(event):
             row["blacklisted"] = 0
         asking = target.double_opt_in if event.state == "pending" else None
-        return Line(at=at, row=row, flags=Flags(preserve=settings.preserve_unsubscribed and not lifts, asking=asking))
+        flags = Flags(preserve=settings.preserve_unsubscribed and not lifts, asking=asking)
+        return Line(at=at, row=row, flags=flags, held=held)
 
-    async def _new_row(self, event: ConsentEvent[SmartEmailingConsent]) -> Row:
-        """With the fields, for a contact that may have to be made; of a known one they are the profile's business."""
-        fields = await self._layout.fields(event.desired, self._account, self._ctx.clock)
-        return contact_row(event.email, event.desired, fields, self._account.settings)
+    def _may_be_blacklisted(self, event: ConsentEvent[SmartEmailingConsent]) -> bool:
+        """Whether the denial may be the vendor's blacklist: that denies all purposes, and only the vendor may know of it yet."""
+        mine = [name for name, each in self._ctx.consents.items() if isinstance(each, SmartEmailingConsent)]
+        return all(event.held.get(name) == "denied" for name in mine)
 
-    async def _address(self, email: str) -> str | None:
-        self._go_alone()
-        found = await self._account.find(email)
-        return None if found is None else str(found["emailaddress"])
-
-    async def _finish(self, event: ConsentEvent[SmartEmailingConsent], result: Result) -> Result:
+    async def _finish(self, event: ConsentEvent[SmartEmailingConsent], line: Line, result: Result) -> Result:
         if not isinstance(result, Outcome) or result.remote_id is None:
             return result
         try:
-            if event.remote_id is not None and event.remote_id != result.remote_id:
-                await self._see_to_former(event, event.remote_id)
             match event.state:
                 case "denied":
                     if event.target.purpose is not None:
-                        self._go_alone()
                         await self._account.revoke(result.remote_id, event.target.purpose)
                     return result
                 case "granted":
-                    return replace(result, acknowledged=dict(event.desired) if event.remote_id is None else None)
+                    await self._replace_former(event, result.remote_id)
+                    return replace(result, acknowledged=line.held)
                 case "pending":
+                    await self._replace_former(event, result.remote_id)
                     return result
                 case _ as never:
                     assert_never(never)
         except DeliveryError as problem:
             return problem
 
-    async def _see_to_former(self, event: ConsentEvent[SmartEmailingConsent], contact: str) -> None:
-        """The address has another contact than the hub knew: the former one is opted out as well, or leaves its lists."""
+    async def _replace_former(self, event: ConsentEvent[SmartEmailingConsent], contact: str) -> None:
+        """Where the address has another contact than the hub knew, the former one must not stay on its lists."""
+        if event.remote_id in {None, contact}:
+            return
         self._go_alone()
-        former = await self._account.read(contact)
-        if former is None or same_address(former["emailaddress"], event.email):
-            return
-        if event.state != "denied":
-            await leave(former, self._account)
-            return
-        row = {"emailaddress": former["emailaddress"], "contactlists": [on_list(event.target.list, UNSUBSCRIBED)]}
-        (result,) = await self._imports.store([row], Flags())
-        if isinstance(result, Exception):
-            raise result
+        former = await self._account.read(event.remote_id or "")
+        if former is not None and not same_address(former["emailaddress"], event.email):
+            await take_over(former, event.email, self._account)
 
     def _go_alone(self) -> None:
         if not self._singly:

@@ -12,10 +12,11 @@ from esplanade import (
     Discovery,
     FieldInfo,
     PermanentError,
+    UnreadableAnswer,
 )
 
 from .client import RefusedError, as_id
-from .layout import custom_field
+from .layout import Layout, custom_field
 from .settings import BUILT_IN, SmartEmailingAudience, SmartEmailingConsent, SmartEmailingTrigger
 from .triggers import event_name, require_sender
 from .values import DATES, READ_ONLY, SEEN, SEEN_TIMES
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from esplanade import Context
 
     from .client import Account, Row
-    from .layout import Layout
     from .values import CustomField
 
 TYPES = {
@@ -38,8 +38,9 @@ TYPES = {
 """Of the vendor's types of custom fields (section 4); all others are text. A date has its time of day."""
 
 
-async def check(account: Account, layout: Layout, ctx: Context) -> CheckResult:
+async def check(account: Account, ctx: Context) -> CheckResult:
     """Tell bad credentials, missing rights, lists that the account does not have and a vendor that is down apart."""
+    layout = Layout()  # nothing that was read before counts
     try:
         said = await account.ask("GET", "check-credentials")
         for purpose, target in ctx.consents.items():
@@ -52,7 +53,7 @@ async def check(account: Account, layout: Layout, ctx: Context) -> CheckResult:
     except AuthenticationError as error:
         told = error.exchange.status if error.exchange is not None else None
         return CheckResult(status="no-permission" if told == 403 else "bad-credentials", detail=str(error))
-    except RefusedError as error:
+    except (RefusedError, UnreadableAnswer) as error:
         return CheckResult(status="vendor-down", detail=str(error))
     except PermanentError as error:
         return CheckResult(status="wrong-account", detail=str(error))

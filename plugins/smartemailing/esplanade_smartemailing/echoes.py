@@ -37,6 +37,13 @@ class Echoes:
         for name in names:
             self._awaited.setdefault(name.lower(), []).append(now + AWAITED_S)
 
+    def forget(self, names: Iterable[str]) -> None:
+        """The import was refused, so nothing comes of it."""
+        for name in names:
+            awaited = self._awaited.get(name.lower())
+            if awaited:
+                awaited.pop()
+
     def is_one(self, event: str, name: str, clock: Clock) -> bool:
         """Whether a call is one of those that are awaited; it no longer is then."""
         awaited = self._awaited.get(name.lower()) if event in EXPECTED else None

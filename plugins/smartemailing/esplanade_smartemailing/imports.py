@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from esplanade import Outcome, PermanentError
+from esplanade import Outcome, PermanentError, RateLimited
 
 from .batches import SINGLY, chunks, in_halves, put_off
 from .client import RefusedError
@@ -56,13 +56,15 @@ class Imports:
         settings, asks = self._account.settings, flags.asking is not None
         skip = settings.skip_invalid_emails and len(rows) > 1 and not asks  # who is asked is missing as well
         is_large = len(rows) >= LARGE and not asks
-        if is_large:
-            self._echoes.expect([row["emailaddress"] for row in rows], self._clock)
+        addresses = [row["emailaddress"] for row in rows] if is_large else []
+        self._echoes.expect(addresses, self._clock)
         said = import_settings(settings, preserve=flags.preserve, skip=skip, asking=flags.asking)
         try:
             ids = await self._account.import_(said, list(rows), repeatable=not asks)
-        except RefusedError:
-            self._layout.doubt()
+        except (RefusedError, RateLimited) as problem:
+            self._echoes.forget(addresses)
+            if isinstance(problem, RefusedError):
+                self._layout.doubt()
             raise
         if is_large:
             self._echoes.expect(ids.values(), self._clock)

@@ -79,7 +79,7 @@ class Layout:
                 )
             return target.list
         found = self._named(name)
-        if found is None and (makes or self._is_wanting("contactlists", clock, is_missing=True)):
+        if (found is None and makes) or self._is_wanting("contactlists", clock, is_missing=found is None):
             await self._load("contactlists", account, clock)
             found = self._named(name)
         if found is None and makes:
@@ -91,8 +91,8 @@ class Layout:
         return target.list if target.list is not None else self._named(name)
 
     async def know_lists(self, account: Account, clock: Clock) -> None:
-        """Read the names of the lists, where they are not known."""
-        if "contactlists" not in self._names:
+        """Read the names of the lists, where they are not known or in doubt."""
+        if "contactlists" not in self._names or self._is_wanting("contactlists", clock, is_missing=False):
             await self._load("contactlists", account, clock)
 
     def _named(self, name: str) -> int | None:

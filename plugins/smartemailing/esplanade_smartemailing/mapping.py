@@ -8,7 +8,7 @@ from esplanade import Held, PermanentError, Report
 
 from .client import CONFIRMED, UNSUBSCRIBED, Row, as_id
 from .settings import BUILT_IN, SmartEmailingConsent
-from .values import READ_ONLY, custom, own, shown_custom, shown_own
+from .values import READ_ONLY, custom, knows, own, shown_custom, shown_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -122,18 +122,23 @@ def report(
 def held(row: Row, consents: Mapping[str, ConsentTarget], *, absences: bool) -> dict[str, Held]:
     """What a contact holds for each purpose; whoever is blacklisted gets no mail at all (section 6)."""
     found: dict[str, Held] = {}
-    on, is_blacklisted = statuses(row), str(row.get("blacklisted")) in {"1", "True"}
+    on, gets_none = statuses(row), is_blacklisted(row)
     for purpose, target in consents.items():
         if not isinstance(target, SmartEmailingConsent):
             continue
         status = on.get(target.list)
-        if is_blacklisted or status == UNSUBSCRIBED:
+        if gets_none or status == UNSUBSCRIBED:
             found[purpose] = "denied"
         elif status == CONFIRMED:
             found[purpose] = "granted"
         elif absences:
             found[purpose] = "absent"
     return found
+
+
+def is_blacklisted(row: Row) -> bool:
+    """Whether a contact is never to be mailed again."""
+    return str(row.get("blacklisted")) in {"1", "True"}
 
 
 def statuses(row: Row) -> dict[int, str]:
@@ -143,14 +148,24 @@ def statuses(row: Row) -> dict[int, str]:
 
 
 def shown_values(row: Row, names: Iterable[str], fields: Mapping[str, CustomField], zone: str) -> dict[str, Value]:
-    """What a contact says of these fields; of those that it does not show, nothing."""
+    """What a contact says of these fields; of those that it does not show, or shows with options not known, nothing."""
     found: dict[str, Value] = {}
     for name in names:
         if name in BUILT_IN or name in READ_ONLY:
             if name in row:
                 found[name] = shown_own(name, row[name], zone)
         elif name in fields:
-            number = str(fields[name].id)
-            mine = [each for each in row["customfields"] if as_id(each, "customfield_id") == number]
-            found[name] = shown_custom(fields[name], mine, zone)
+            mine = _of(fields[name], row)
+            if knows(fields[name], mine):
+                found[name] = shown_custom(fields[name], mine, zone)
     return found
+
+
+def is_outdated(rows: Iterable[Row], fields: Mapping[str, CustomField]) -> bool:
+    """Whether contacts have options that are not known."""
+    return not all(knows(each, _of(each, row)) for row in rows for each in fields.values())
+
+
+def _of(field: CustomField, row: Row) -> list[Row]:
+    number = str(field.id)
+    return [each for each in row["customfields"] if as_id(each, "customfield_id") == number]

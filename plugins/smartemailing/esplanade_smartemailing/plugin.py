@@ -115,7 +115,7 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
             ctx.log.info("call is about no contact", type=call.event)
         said: list[Inbound] = []
         for person in call.people:
-            if self._echoes.is_one(call.event, person.email or person.contact or "", ctx.clock):
+            if self._is_echo(call.event, person, ctx):
                 ctx.log.debug("call that an import of ours set off", type=call.event)
                 continue
             report = await self._read(person, ctx)
@@ -124,12 +124,20 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
                 said.append(Happening(name=call.event, email=report.email, data=call.data))
         return said
 
+    def _is_echo(self, event: str, person: webhooks.Named, ctx: Context) -> bool:
+        """Whether an import of ours set a call off; not to be told where opt-outs come as nothing but a change."""
+        if "unsubscribed_contact" not in self.settings.webhook_events:
+            return False
+        return self._echoes.is_one(event, person.email or person.contact or "", ctx.clock)
+
     async def _read(self, person: webhooks.Named, ctx: Context) -> Report:
         """What the vendor holds of whom a call names, now."""
         account, pull = self._account(ctx), self._pull(ctx)
-        row = await account.read(person.contact) if person.contact is not None else None
-        if row is None and person.email is not None:
-            row = await account.find(person.email)
+        row = await account.find(person.email) if person.email is not None else None
+        if (
+            row is None and person.contact is not None
+        ):  # its address was changed meanwhile; beside one it may be no contact's id
+            row = await account.read(person.contact)
         if row is None:
             return Report(email=person.email, remote_id=person.contact, deleted=True)
         return await pull.report(row)
@@ -146,7 +154,7 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
     async def check(self, ctx: Context) -> CheckResult:
         from . import discovery
 
-        return await discovery.check(self._account(ctx), self._layout, ctx)
+        return await discovery.check(self._account(ctx), ctx)
 
     async def discover(self, ctx: Context) -> Discovery:
         from . import discovery
@@ -161,10 +169,10 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
 
     async def erase(self, person: PersonRef, ctx: Context) -> bool:
         """Whether there was a contact, which is forgotten with all that the vendor keeps of it (section 5)."""
-        account = self._account(ctx)
-        by_id = await account.read(person.remote_id) if person.remote_id is not None else None
-        found = {as_id(row) for row in (by_id, await account.find(person.email)) if row is not None}
-        return any([await account.forget(number) for number in sorted(filter(None, found))])
+        account, known = self._account(ctx), person.remote_id
+        row = await account.find(person.email) if known is None else await account.read(known)
+        number = None if row is None else as_id(row)
+        return number is not None and await account.forget(number)
 
     async def register_webhooks(self, url: str, ctx: Context) -> Webhooks:
         from .registration import Registration

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from esplanade import Context, DeliveryError, Outcome
+from esplanade import Context, DeliveryError, Outcome, PermanentError
 
-from .addresses import is_renamed, leave, move
+from .addresses import is_renamed, move, take_over
 from .batches import SINGLY, put_off
 from .client import CONFIRMED, REMOVED, same_address
 from .imports import Flags, Imports
@@ -39,9 +39,8 @@ class Profiles:
 
     async def write(self, events: Sequence[ProfileEvent[SmartEmailingAudience]]) -> list[Result]:
         """A result for each event."""
-        names = {name for event in events for name in (*event.desired, *event.cleared)}
         try:
-            fields = await self._layout.fields(names, self._account, self._ctx.clock)
+            fields = await self._fields(events)
         except DeliveryError as problem:
             return [problem] * len(events)
         results: dict[int, Result] = {}
@@ -55,6 +54,19 @@ class Profiles:
         results |= dict(zip(rows, stored, strict=True))
         await self._make_whole(events, rows, fields, results)
         return [self._told(event, rows.get(at), fields, results[at]) for at, event in enumerate(events)]
+
+    async def _fields(self, events: Sequence[ProfileEvent[SmartEmailingAudience]]) -> Mapping[str, CustomField]:
+        """The fields, read again where somebody's values do not fit them: an option may have been added there."""
+        names = {name for event in events for name in (*event.desired, *event.cleared)}
+        fields = await self._layout.fields(names, self._account, self._ctx.clock)
+        try:
+            for event in events:
+                values = _values(event, whole=event.remote_id is None)
+                contact_row(event.email, values, fields, self._account.settings)
+        except PermanentError:
+            self._layout.doubt()
+            fields = await self._layout.fields(names, self._account, self._ctx.clock)
+        return fields
 
     def _told(
         self,
@@ -76,7 +88,7 @@ class Profiles:
             if not self._singly:
                 raise put_off()
             self._singly -= 1
-            places = _over(await move(event, self._account, self._ctx), places)
+            await move(event, self._account, self._ctx)
         if places:
             row["contactlists"] = places
         return row
@@ -108,29 +120,23 @@ class Profiles:
             if event.remote_id is None or not isinstance(result, Outcome) or result.remote_id == event.remote_id:
                 continue
             try:
-                places = await self._places_of_former(event.remote_id, event.email)
+                await self._replace_former(event.remote_id, event.email)
                 others[at] = contact_row(event.email, _values(event, whole=True), fields, self._account.settings)
-                others[at]["contactlists"] = _over(places, row.get("contactlists", []))
+                others[at]["contactlists"] = row.get("contactlists", [])
             except DeliveryError as problem:
                 results[at] = problem
         stored = await self._imports.store(list(others.values()), Flags())
         results |= dict(zip(others, stored, strict=True))
 
-    async def _places_of_former(self, contact: str, email: str) -> list[Row]:
+    async def _replace_former(self, contact: str, email: str) -> None:
         if not self._singly:
             raise put_off()
         self._singly -= 1
         former = await self._account.read(contact)
-        if former is None or same_address(former["emailaddress"], email):
-            return []
-        return await leave(former, self._account)
+        if former is not None and not same_address(former["emailaddress"], email):
+            await take_over(former, email, self._account)
 
 
 def _values(event: ProfileEvent[SmartEmailingAudience], *, whole: bool) -> dict[str, Value]:
     """What is to be written: all where the vendor has nothing yet, else what differs, so that no change there is written over."""
     return {**(event.desired if whole else event.changed), **dict.fromkeys(event.cleared)}
-
-
-def _over(places: list[Row], other: list[Row]) -> list[Row]:
-    """Places on lists, of which the latter count where both say something."""
-    return list({each["id"]: each for each in (*places, *other)}.values())

@@ -17,7 +17,7 @@ from msgspec import Struct
 from esplanade import Context, Page, PermanentError, PersonRef, Report
 
 from .client import EXPANDED, as_id, whole
-from .mapping import report
+from .mapping import is_outdated, report
 from .settings import SmartEmailingAudience, SmartEmailingConsent
 from .values import local
 
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 
 SINCE = "pulled_since"
 """Key of when the last complete pull began, for ``since_query_template``."""
+WHOLE = "pulled_whole"
+"""Key of when the last one began that read all contacts."""
+OVERLAP_S = 7_200.0
+"""So far back is read again: clocks differ, and a local time without its zone is an hour off where one comes twice."""
+WHOLE_EVERY_S = 7 * 86_400.0
+"""So often all contacts are read all the same, for of those deleted nothing else tells."""
 
 
 class Place(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -65,15 +71,22 @@ class Pull:
             back = place.offset - size if contacts else place.offset // 2
             return _page([], msgspec.structs.replace(place, offset=max(back, 0)))
         new = [row for row in contacts if _id(row) > place.last]
-        reports, read = await self._reports(new), place.read + len(new)
+        # of a pull that reads only what changed nobody's absence from a list can be told but by themselves
+        reports, read = await self._reports(new, absences=place.since is not None), place.read + len(new)
         if len(contacts) >= size:
             onward = msgspec.structs.replace(
-                place, offset=place.offset + len(contacts) - 1, last=_id(contacts[-1]), read=read
+                place,
+                offset=place.offset + len(contacts) - 1,
+                last=max(place.last, _id(contacts[-1])),
+                read=read,
             )
             return _page(reports, onward)
         if self._account.settings.since_query_template:
             await self._ctx.kv.set(SINCE, place.began)
-        is_whole = place.since is None and (page.total is None or read >= page.total)
+            if place.since is None:
+                await self._ctx.kv.set(WHOLE, place.began)
+        is_filtered = place.since is not None or "contacts" in self._account.settings.extra_query
+        is_whole = not is_filtered and (page.total is None or read >= page.total)
         return Page(reports=reports, covers=self._covers() if is_whole else [])
 
     async def person(self, person: PersonRef) -> Report | None:
@@ -89,11 +102,13 @@ class Pull:
 
     async def _begin(self) -> Place:
         settings, began = self._account.settings, self._ctx.clock.time()
-        known = await self._ctx.kv.get(SINCE) if settings.since_query_template else None
-        since = None
-        if isinstance(known, int | float) and not isinstance(known, bool):
-            since = local(datetime.fromtimestamp(known, UTC), settings.esp_timezone)
-        return Place(since=since, began=began)
+        self._layout.doubt()
+        if not settings.since_query_template:
+            return Place(began=began)
+        since, last_whole = await self._ctx.kv.get(SINCE), await self._ctx.kv.get(WHOLE)
+        if since is None or last_whole is None or began - last_whole >= WHOLE_EVERY_S:
+            return Place(began=began)
+        return Place(since=local(datetime.fromtimestamp(since - OVERLAP_S, UTC), settings.esp_timezone), began=began)
 
     def _since(self, place: Place) -> dict[str, str]:
         if place.since is None:
@@ -113,6 +128,9 @@ class Pull:
         ctx, account = self._ctx, self._account
         names = list(dict.fromkeys(ctx.fields.values()))
         fields = await self._layout.fields(names, account, ctx.clock)
+        if is_outdated(rows, fields):
+            self._layout.doubt()
+            fields = await self._layout.fields(names, account, ctx.clock)
         audiences = await self._audiences()
         return [
             report(

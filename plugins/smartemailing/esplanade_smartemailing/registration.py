@@ -100,7 +100,8 @@ class Registration:
     # The calls.
 
     async def _listed(self) -> list[Row]:
-        rows = (await self._account.ask("GET", "web-hooks")).get("data")
+        more = dict(parse_qsl(self._settings.extra_query.get("web-hooks", "")))
+        rows = (await self._account.ask("GET", "web-hooks", params=more)).get("data")
         if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
             raise TemporaryError("SmartEmailing answered web-hooks without its rows")
         return rows

@@ -108,10 +108,9 @@ class Mailer:
             )
         if event.products is None:
             return payload
-        items = [_facts(each) for each in event.products.items]
-        whole = {**payload, "product_set": event.products.set, "products": items}
-        while items and len(msgspec.json.encode(whole)) > most:
-            items.pop()
+        whole = {**payload, "product_set": event.products.set, "products": []}
+        items = _as_many_as_fit(event.products.items, most - len(msgspec.json.encode(whole)))
+        whole["products"] = items
         if len(items) < len(event.products.items):
             self._ctx.log.warning(
                 "products left out, there is no room for them",
@@ -147,6 +146,17 @@ def require_sender(settings: SmartEmailingSettings) -> Sender:
 def credentials(sender: Sender) -> Row:
     """A sender as the vendor takes it."""
     return {"from": sender.from_address, "sender_name": sender.sender_name, "reply_to": sender.reply_to}
+
+
+def _as_many_as_fit(products: Sequence[Product], room: int) -> list[Row]:
+    """The first of the products that take no more bytes than there are, each with its comma."""
+    items: list[Row] = []
+    for each in map(_facts, products):
+        room -= len(msgspec.json.encode(each)) + (1 if items else 0)
+        if room < 0:
+            break
+        items.append(each)
+    return items
 
 
 def _facts(item: Product) -> Row:

@@ -161,7 +161,7 @@ class SmartEmailingTwin(Twin[SmartEmailingSettings]):
         }
 
     def _held(self, contact: Contact) -> dict[str, Any]:
-        mine = [each for each in self.account.connections.values() if each.contact_id == contact.id]
+        mine = self.account.connections_of(contact)
         return {
             "id": contact.id,
             "fields": dict(sorted(self.fields_of(contact).items())),

@@ -46,6 +46,9 @@ class Account:
         self.options: dict[int, Option] = {}
         self.purposes: dict[int, Purpose] = {}
         self.connections: dict[int, Connection] = {}
+        self._connected: dict[int, dict[int, Connection]] = {}
+        """The same by contact."""
+        self._connection_ids = itertools.count(1)
         self.emails: dict[int, Email] = {}
         self.questions: dict[str, Question] = {}
         """Double opt-in requests that nobody has clicked in yet, by their ids."""
@@ -214,7 +217,8 @@ class Account:
     def forget(self, contact: Contact) -> None:
         """Erase a contact with its connections to purposes and what waits for its click (section 5)."""
         del self.contacts[contact.id], self._by_email[contact.emailaddress.lower()]
-        self.connections = {key: each for key, each in self.connections.items() if each.contact_id != contact.id}
+        for each in self._connected.pop(contact.id, {}):
+            del self.connections[each]
         mine = contact.emailaddress.lower()
         self.questions = {key: each for key, each in self.questions.items() if each.email.lower() != mine}
 
@@ -251,16 +255,12 @@ class Account:
         """Put a lawful basis on record: from now, for the purpose's duration, unless told; an exact repeat is skipped."""
         begins = self.now() if begins is None else begins
         ends = self.purposes[purpose].end_of(begins, self.zone) if ends is None else ends
-        for each in self.connections.values():
-            if (each.contact_id, each.purpose_id, each.valid_from, each.valid_to) == (
-                contact.id,
-                purpose,
-                begins,
-                ends,
-            ):
+        mine = self._connected.setdefault(contact.id, {})
+        for each in mine.values():
+            if (each.purpose_id, each.valid_from, each.valid_to) == (purpose, begins, ends):
                 return each
         made = Connection(
-            id=_next(self.connections),
+            id=next(self._connection_ids),
             contact_id=contact.id,
             purpose_id=purpose,
             created_at=self.now(),
@@ -268,8 +268,19 @@ class Account:
             valid_to=ends,
             details={"source": SOURCE},
         )
-        self.connections[made.id] = made
+        self.connections[made.id] = mine[made.id] = made
         return made
+
+    def connections_of(self, contact: Contact) -> list[Connection]:
+        """What is on record of a contact, the oldest first."""
+        return list(self._connected.get(contact.id, {}).values())
+
+    def revoke(self, number: int) -> bool:
+        """Delete a record; False where there is none."""
+        found = self.connections.pop(number, None)
+        if found is not None:
+            del self._connected[found.contact_id][number]
+        return found is not None
 
     def mailed(self, contact: Contact, **what: Any) -> None:
         """Put a mail or SMS on record as sent, and tell web-hooks of it."""

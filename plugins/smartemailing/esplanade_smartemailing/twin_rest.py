@@ -101,12 +101,15 @@ class RestApi:
         return created(**self.importer.run(await self.gate.body(request)))
 
     async def _contacts(self, request: web.Request) -> web.Response:
-        """Filtered by address it needs no search, for that is how one contact is read most safely (section 5)."""
+        """Filtered by address or id it needs no search, for that is how one contact is read most safely (section 5)."""
         habits, columns = self.gate.habits, CONTACTS
         found: list[Contact] = list(self.account.contacts.values())
         if "emailaddress" in request.query:
             one = self.account.find(request.query["emailaddress"])
             found = [] if one is None else [one]
+        elif request.query.get("id", "").isdecimal():
+            number = int(request.query["id"])
+            found = [self.account.contacts[number]] if number in self.account.contacts else []
         if habits.since_parameter is not None:
             columns = replace(CONTACTS, more=(habits.since_parameter,))
             text = request.query.get(habits.since_parameter)
@@ -176,7 +179,7 @@ class RestApi:
         return page(request, self.gate.habits, CONNECTIONS, found, lambda each: connection_row(self.account, each))
 
     async def _revoke(self, request: web.Request) -> web.Response:
-        if self.account.connections.pop(int(request.match_info["id"]), None) is None:
+        if not self.account.revoke(int(request.match_info["id"])):
             raise RefusedError("Purpose connection does not exist.", 404)
         return deleted()
 

@@ -132,7 +132,7 @@ class SmartEmailingSide(VendorSide[SmartEmailingTwin]):
         self.account.fields[self._field(name)].type = "numeric"
 
     def refused_address(self) -> str:
-        return "zoë@example.net"
+        return "noor!pim@example.net"
 
     def wipe(self, purpose: str) -> None:
         number = self._consent(purpose).list

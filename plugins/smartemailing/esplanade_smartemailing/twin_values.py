@@ -23,7 +23,7 @@ COMPOSITE = ("checkbox", "radio", "select")
 MAX_VALUE_BYTES = 64 * 1024
 """The most that one custom field holds (section 5)."""
 _TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d")
-_LOCAL_PART = re.compile(r"[^@\s.]+(\.[^@\s.]+)*")
+_LOCAL_PART = re.compile(r"[\w+'-]+(\.[\w+'-]+)*")
 _DOMAIN = re.compile(r"[^@\s.]+(\.[^@\s.]+)+")
 _LANGUAGE = re.compile(r"[a-z]{2}_[A-Z]{2}")
 
@@ -50,9 +50,9 @@ def read_as(kind: type[T], body: Any) -> T:
 
 def is_address(text: str) -> bool:
     """Whether the vendor takes a text as an e-mail address. It is stricter than most: no dots at the ends or in a row, and before
-    the @ nothing but ASCII."""
+    the @ no signs but these: ``. _ + - '``."""
     local, _, domain = text.rpartition("@")
-    return len(text) <= 254 and local.isascii() and bool(_LOCAL_PART.fullmatch(local) and _DOMAIN.fullmatch(domain))
+    return len(text) <= 254 and bool(_LOCAL_PART.fullmatch(local) and _DOMAIN.fullmatch(domain))
 
 
 def address_of(text: str) -> str:

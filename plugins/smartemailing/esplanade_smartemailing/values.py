@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, time
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
@@ -34,6 +35,7 @@ WITH_OPTIONS = ("checkbox", "radio", "select")
 """Types of custom fields whose values are options (section 4)."""
 MAX_BYTES = 64 * 1024
 """The most that one custom field holds (section 5)."""
+_MOST_DIGITS = 400
 _YES, _NO = frozenset({"1", "true", "yes", "on"}), frozenset({"", "0", "false", "no", "off"})
 
 
@@ -55,7 +57,7 @@ def own(name: str, value: Value, settings: SmartEmailingSettings) -> str | None:
     if value is None or value == "" or value == []:
         return cleared(settings)
     if name in DATES:
-        return _moment(name, value, settings.esp_timezone).strftime("%Y-%m-%d 00:00:00")
+        return _written(_moment(name, value, settings.esp_timezone))[:10] + " 00:00:00"
     text = _text(value)
     match name:
         case "gender":
@@ -77,9 +79,11 @@ def custom(field: CustomField, value: Value, settings: SmartEmailingSettings) ->
         return {"id": field.id, "value": cleared(settings)}
     match field.type:
         case "date":
-            text = _moment(field.name, value, settings.esp_timezone).strftime(LOCAL)
+            text = _written(_moment(field.name, value, settings.esp_timezone))
         case "bool":
             text = _flag(field.name, value)
+        case "numeric":
+            text = _plain_number(field.name, value)
         case _:
             text = _text(value)
     if len(text.encode()) > MAX_BYTES:
@@ -94,7 +98,12 @@ def cleared(settings: SmartEmailingSettings) -> str | None:
 
 def local(moment: datetime, zone: str) -> str:
     """A moment as the vendor writes it."""
-    return moment.astimezone(ZoneInfo(zone)).strftime(LOCAL)
+    return _written(moment.astimezone(ZoneInfo(zone)))
+
+
+def _written(moment: datetime) -> str:
+    """With four digits of the year, which strftime does not see to."""
+    return moment.replace(tzinfo=None).isoformat(sep=" ", timespec="seconds")
 
 
 def _text(value: Value) -> str:
@@ -108,6 +117,20 @@ def _flag(name: str, value: Value) -> str:
     raise PermanentError(
         f"{name}: takes yes or no, such as true and false; correct the value, or the field it is mapped to"
     )
+
+
+def _plain_number(name: str, value: Value) -> str:
+    """Digits with at most a point, never an exponent."""
+    text = _text(value).strip()
+    if re.fullmatch(r"-?\d+(\.\d+)?", text, re.ASCII):
+        return text
+    try:
+        number = Decimal(text)
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS:
+        raise PermanentError(f"{name}: takes a number such as 24.5; correct the value, or the field it is mapped to")
+    return format(number, "f")
 
 
 def _moment(name: str, value: Value, zone: str) -> datetime:
@@ -129,19 +152,24 @@ def _options(field: CustomField, value: Value) -> list[int]:
     if value is None or value == "":
         return []
     wanted: Iterable[Any] = value if isinstance(value, list) else [value]
-    by_name = {name.strip().lower(): number for name, number in field.options.items()}
     found: list[int] = []
     for each in wanted:
-        text = _text(each).strip().lower()
-        names = [text] if text in by_name else [part.strip() for part in text.split(",")]
-        found += [_option(field, by_name, name) for name in names if name]
+        text = _text(each).strip()
+        names = [text] if _option(field, text) is not None else [part.strip() for part in text.split(",")]
+        found += [_require_option(field, name) for name in names if name]
     if field.type != "checkbox" and len(set(found)) > 1:
         raise PermanentError(f"{field.name}: takes one option, and the value names several; map it to a checkbox field")
     return list(dict.fromkeys(found))
 
 
-def _option(field: CustomField, by_name: dict[str, int], name: str) -> int:
-    number = by_name.get(name)
+def _option(field: CustomField, name: str) -> int | None:
+    """The id of an option: the one that is called so to the letter, else one whose name differs in case."""
+    alike = {each.strip().lower(): number for each, number in reversed(field.options.items())}
+    return field.options.get(name, alike.get(name.lower()))
+
+
+def _require_option(field: CustomField, name: str) -> int:
+    number = _option(field, name)
     if number is None:
         raise PermanentError(
             f"{field.name}: SmartEmailing has no such option there, only {', '.join(field.options) or 'none at all'}; "
@@ -164,6 +192,12 @@ def shown_own(name: str, held: object, zone: str) -> Value:
     if name in DATES:
         return str(held)[:10]
     return held if isinstance(held, str | int | float) else None
+
+
+def knows(field: CustomField, held: list[dict[str, Any]]) -> bool:
+    """Whether all options that a contact has of a custom field are known; one may have been added since they were read."""
+    known = set(map(str, field.options.values()))
+    return field.type not in WITH_OPTIONS or all(str(each.get("customfield_options_id")) in known for each in held)
 
 
 def shown_custom(field: CustomField, held: list[dict[str, Any]], zone: str) -> Value:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 from msgspec import Struct
 
 from esplanade import BodyPath, PermanentError, address_in, read_body
+from esplanade.bodies import addresses_in
 from esplanade.http import same
 
 from .settings import EVENT_PARAMETER, SECRET_PARAMETER
@@ -48,7 +49,7 @@ class Call(Struct, frozen=True, kw_only=True):
     """Empty where it does not say."""
     people: list[Named]
     data: dict[str, Any]
-    """What else it says, as it says it."""
+    """What else it says, as it says it; of several people, nobody must be told the others' addresses."""
 
     @property
     def is_change(self) -> bool:
@@ -135,4 +136,4 @@ def _number(value: Tree) -> str | None:
 def _data(tree: Tree) -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {}
-    return {key: value for key, value in tree.items() if key not in EVENT_PATHS and address_in(value) is None}
+    return {key: value for key, value in tree.items() if key not in EVENT_PATHS and not addresses_in([key, value])}

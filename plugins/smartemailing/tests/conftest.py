@@ -1,15 +1,50 @@
-"""A SmartEmailing account on loopback, a client of it, and a hub that keeps what it is told."""
+"""A SmartEmailing account on loopback, a client of it, a hub that keeps what it is told, and the plugin pointed at it."""
 
 from __future__ import annotations
 
 import asyncio
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 
 import aiohttp
+import msgspec
 import pytest
 from aiohttp import web
 
-from esplanade.testing import FakeClock
+from esplanade import AudienceChange, ConsentEvent, InboundRequest, PersonRef, ProfileEvent, TriggerEvent
+from esplanade.testing import FakeClock, open_context
+from esplanade_smartemailing.plugin import SmartEmailingConnector
+from esplanade_smartemailing.settings import (
+    DoubleOptIn,
+    SmartEmailingAudience,
+    SmartEmailingConsent,
+    SmartEmailingTrigger,
+)
 from esplanade_smartemailing.twin import SmartEmailingTwin
+
+NOW = datetime(2026, 1, 15, 10, tzinfo=UTC)
+ADA = "ada@example.com"
+
+FIELDS = {
+    "firstname": "name",
+    "city": "town",
+    "born": "birthday",
+    "tier": "loyalty_tier",
+    "points": "points",
+    "last_order": "member_since",
+    "paper": "wants_paper",
+    "interests": "interests",
+    "size": "size",
+    "bounced": "hardbounced",
+}
+ASKING = DoubleOptIn(email_id=41, from_address="news@shop.example", sender_name="Shop", reply_to="help@shop.example")
+CONSENTS = {"newsletter": SmartEmailingConsent(list=7, purpose=2), "service": SmartEmailingConsent(list=9)}
+ASKED = SmartEmailingConsent(list=7, purpose=2, double_opt_in=ASKING)
+AUDIENCES = {"vip": SmartEmailingAudience(list=12), "churn-risk": SmartEmailingAudience()}
+TRIGGERS = {
+    "abandoned-cart": SmartEmailingTrigger(event="abandoned-cart"),
+    "order": SmartEmailingTrigger(email_id=71),
+}
 
 
 class Answer:
@@ -104,3 +139,156 @@ async def hub(twin):
     twin.hook_url = f"http://127.0.0.1:{runner.addresses[0][1]}/in/k3y"
     yield hub
     await runner.cleanup()
+
+
+class Plugin:
+    """The connector with its context, and the events that the core would hand to it."""
+
+    def __init__(self, connector, ctx):
+        self.connector, self.ctx = connector, ctx
+
+    def a_profile(self, email=ADA, *, add=None, remove=None, **parts):
+        parts.setdefault("changed", {name: each for name, each in parts.get("desired", {}).items() if each is not None})
+        parts.setdefault("desired", parts["changed"])
+        change = AudienceChange(add=add or {}, remove=remove or {})
+        return ProfileEvent(delivery_id="d-1", person="p-1", email=email, audiences=change, at=NOW, **parts)
+
+    def a_consent(self, state, email=ADA, purpose="newsletter", **parts):
+        parts.setdefault("target", CONSENTS[purpose])
+        said = {"delivery_id": "d-2", "person": "p-1", "said_at": NOW, "at": NOW}
+        return ConsentEvent(email=email, purpose=purpose, state=state, **{**said, **parts})
+
+    def a_trigger(self, email=ADA, trigger="abandoned-cart", **parts):
+        parts.setdefault("target", TRIGGERS.get(trigger))
+        said = {"delivery_id": "d-3", "person": "p-1", "trigger_id": "t-9", "at": NOW}
+        return TriggerEvent(email=email, trigger=trigger, **{**said, **parts})
+
+    async def profiles(self, *events):
+        return await self.connector.on_profile_batch(events, self.ctx)
+
+    async def consents(self, *events):
+        return await self.connector.on_consent_batch(events, self.ctx)
+
+    async def triggers(self, *events):
+        return await self.connector.on_trigger_batch(events, self.ctx)
+
+    async def profile(self, email=ADA, **parts):
+        return _only(await self.profiles(self.a_profile(email, **parts)))
+
+    async def consent(self, state, email=ADA, purpose="newsletter", **parts):
+        return _only(await self.consents(self.a_consent(state, email, purpose, **parts)))
+
+    async def trigger(self, email=ADA, trigger="abandoned-cart", **parts):
+        return _only(await self.triggers(self.a_trigger(email, trigger, **parts)))
+
+    async def fetch(self, email=ADA, remote_id=None):
+        return await self.connector.fetch(PersonRef(person="p-1", email=email, remote_id=remote_id), self.ctx)
+
+    async def pages(self, between=lambda: None):
+        """A whole pull, page by page; ``between`` them something may happen."""
+        pages, cursor = [], None
+        while True:
+            pages.append(await self.connector.pull(cursor, self.ctx))
+            cursor = pages[-1].cursor
+            if cursor is None:
+                return pages
+            between()
+
+    async def pull(self):
+        """The reports of a whole pull by address, and the purposes that it covers."""
+        pages = await self.pages()
+        return {each.email: each for page in pages for each in page.reports}, pages[-1].covers
+
+    async def hears(self, body=b"", query="", headers=None, method="POST"):
+        """What a call of the vendor is read as."""
+        raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        request = InboundRequest(method=method, query=query, headers=headers or {}, body=raw, received_at=NOW)
+        return await self.connector.on_inbound_webhook(request, self.ctx)
+
+
+def _only(results):
+    (result,) = results
+    if isinstance(result, Exception):
+        raise result
+    return result
+
+
+@pytest.fixture
+def open_plugin(twin, clock):
+    """Open the plugin on the twin; keywords change its settings, ``mapped`` its mappings."""
+
+    @asynccontextmanager
+    async def opened(mapped=None, **changes):
+        settings = msgspec.structs.replace(twin.rewired(twin.settings), **changes)
+        connector = SmartEmailingConnector(settings)
+        mapping = {"fields": FIELDS, "consents": CONSENTS, "audiences": AUDIENCES, "triggers": TRIGGERS}
+        async with open_context(connector, clock=clock, timeout_s=5.0, **{**mapping, **(mapped or {})}) as ctx:
+            yield Plugin(connector, ctx)
+
+    return opened
+
+
+@pytest.fixture
+async def plugin(open_plugin):
+    async with open_plugin() as opened:
+        yield opened
+
+
+@pytest.fixture
+def calls(twin):
+    """The calls made since the last time, as ``METHOD path?query`` below ``/api/v3/``."""
+
+    def since():
+        made = [
+            f"{each.method} {each.path.removeprefix('/api/v3/')}" + (f"?{each.query}" if each.query else "")
+            for each in twin.requests
+        ]
+        twin.requests.clear()
+        return made
+
+    return since
+
+
+@pytest.fixture
+def sent(twin):
+    """The bodies sent to a path since the last time, that of imports unless told otherwise."""
+
+    def since(path="import"):
+        bodies = [
+            msgspec.json.decode(each.body)
+            for each in twin.requests
+            if each.method == "POST" and each.path == f"/api/v3/{path}"
+        ]
+        twin.requests.clear()
+        return bodies
+
+    return since
+
+
+@pytest.fixture
+def sign_up(twin):
+    """Put a contact into the account, with list statuses by id and keys of its record; returns its id as text."""
+
+    def made(email=ADA, lists=None, **values):
+        contact = twin.account.create(email)
+        for number, status in (lists or {}).items():
+            twin.account.subscribe(contact, number, status)
+        for name, value in values.items():
+            if name in {"blacklisted", "hardbounced"}:
+                setattr(contact, name, value)
+            else:
+                contact.values[name] = value
+        return str(contact.id)
+
+    return made
+
+
+@pytest.fixture
+def statuses(twin):
+    """A contact's list statuses by id; None where there is no such contact."""
+
+    def of(email=ADA):
+        contact = twin.account.find(email)
+        return None if contact is None else {number: each.status for number, each in contact.lists.items()}
+
+    return of

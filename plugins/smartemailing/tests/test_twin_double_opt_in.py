@@ -16,17 +16,6 @@ def on(number=7, status="confirmed"):
     return {"contactlists": [{"id": number, "status": status}]}
 
 
-@pytest.fixture
-def statuses(twin):
-    """A contact's statuses by list."""
-
-    def of(email="ada@example.com"):
-        contact = twin.account.find(email)
-        return None if contact is None else {number: each.status for number, each in contact.lists.items()}
-
-    return of
-
-
 async def test_nothing_is_stored_before_the_click(call, load, twin, statuses):
     found = await load({**ADA, "name": "Ada", "purposes": [{"id": 2}], **on(7)}, double_opt_in_settings=ASKING)
     assert (found.status, found.said["contacts_map"]) == (201, [])

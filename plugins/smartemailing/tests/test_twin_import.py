@@ -11,17 +11,6 @@ def on(number=7, status="confirmed"):
     return {"contactlists": [{"id": number, "status": status}]}
 
 
-@pytest.fixture
-def statuses(twin):
-    """A contact's statuses by list."""
-
-    def of(email="ada@example.com"):
-        contact = twin.account.find(email)
-        return None if contact is None else {number: each.status for number, each in contact.lists.items()}
-
-    return of
-
-
 # The request, and what comes back.
 
 

@@ -193,6 +193,12 @@ class TestRetryAt:
         row = await bench.comes_to(kind, RetryAt(at=NOW + 60, error="OutcomeUnknown: cut", unknown=True))
         assert (row.unsure, (await bench.remote()).unknown) == (True, True)
 
+    async def test_a_consent_in_doubt_leaves_the_fields_of_a_known_contact_known(self, bench):
+        await bench.comes_to("profile", Done(outcome=Outcome(remote_id="9")))
+        await bench.comes_to("consent", RetryAt(at=NOW + 60, error="OutcomeUnknown: cut", unknown=True))
+        remote = await bench.remote()
+        assert (remote.unknown, remote.consents) == (False, {})
+
     async def test_a_trigger_in_doubt_says_nothing_of_the_person_s_state(self, bench):
         row = await bench.comes_to("trigger", RetryAt(at=NOW + 60, error="OutcomeUnknown: cut", unknown=True))
         assert (row.unsure, (await bench.remote()).unknown) == (True, False)

@@ -7,6 +7,7 @@ call is awaited, the next pull tells.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -28,14 +29,16 @@ class Echoes:
     def __init__(self) -> None:
         self._awaited: dict[str, list[float]] = {}
         """Until when each call is awaited, the one that was expected first in front."""
+        self._lapses: deque[tuple[float, list[str]]] = deque()
+        """What is no longer awaited from when on, the first in front."""
 
     def expect(self, names: Iterable[str], clock: Clock) -> None:
         """An import of these addresses is about to be made, or has made these contacts."""
-        now = clock.monotonic()
-        still = {name: [each for each in until if each > now] for name, until in self._awaited.items()}
-        self._awaited = {name: until for name, until in still.items() if until}
-        for name in names:
-            self._awaited.setdefault(name.lower(), []).append(now + AWAITED_S)
+        self._lapse(clock.monotonic())
+        until, expected = clock.monotonic() + AWAITED_S, [name.lower() for name in names]
+        for name in expected:
+            self._awaited.setdefault(name, []).append(until)
+        self._lapses.append((until, expected))
 
     def forget(self, names: Iterable[str]) -> None:
         """The import was refused, so nothing comes of it."""
@@ -46,8 +49,16 @@ class Echoes:
 
     def is_one(self, event: str, name: str, clock: Clock) -> bool:
         """Whether a call is one of those that are awaited; it no longer is then."""
+        self._lapse(clock.monotonic())
         awaited = self._awaited.get(name.lower()) if event in EXPECTED else None
-        while awaited:
-            if awaited.pop(0) > clock.monotonic():
-                return True
-        return False
+        if not awaited:
+            return False
+        awaited.pop(0)
+        return True
+
+    def _lapse(self, now: float) -> None:
+        while self._lapses and self._lapses[0][0] <= now:
+            for name in self._lapses.popleft()[1]:
+                left = [until for until in self._awaited.pop(name, ()) if until > now]
+                if left:
+                    self._awaited[name] = left

@@ -8,7 +8,7 @@ from esplanade import Held, PermanentError, Report
 
 from .client import CONFIRMED, UNSUBSCRIBED, Row, as_id
 from .settings import BUILT_IN, SmartEmailingConsent
-from .values import READ_ONLY, custom, knows, own, shown_custom, shown_own
+from .values import READ_ONLY, WITH_OPTIONS, custom, knows, own, shown_custom, shown_own
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -163,7 +163,8 @@ def shown_values(row: Row, names: Iterable[str], fields: Mapping[str, CustomFiel
 
 def is_outdated(rows: Iterable[Row], fields: Mapping[str, CustomField]) -> bool:
     """Whether contacts have options that are not known."""
-    return not all(knows(each, _of(each, row)) for row in rows for each in fields.values())
+    chosen = [each for each in fields.values() if each.type in WITH_OPTIONS]
+    return not all(knows(each, _of(each, row)) for row in rows for each in chosen)
 
 
 def _of(field: CustomField, row: Row) -> list[Row]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any, TypeAlias
 from urllib.parse import parse_qs
 
@@ -80,14 +81,13 @@ def why_not(request: InboundRequest, settings: SmartEmailingSettings) -> str | N
 def read(request: InboundRequest, settings: SmartEmailingSettings) -> Call:
     """Whom a call is about, and what it is. Raises PermanentError where it names nobody, or cannot be read."""
     body = read_body(request)
-    named = body.query.get(EVENT_PARAMETER)
-    found = body.find(EVENT_PATHS)
-    event = named if isinstance(named, str) and named else str(found.value) if found is not None else ""
+    said = [body.query.get(EVENT_PARAMETER), *(path.look_up(body.tree) for path in EVENT_PATHS)]
+    event = next((each for each in said if isinstance(each, str) and each), "")
+    if event in OF_NOBODY:  # an id in it is the newsletter's
+        return Call(event=event, people=[], data=_data(body.tree))
     trees: Sequence[Tree] = body.tree if isinstance(body.tree, list) else [body.tree]
-    people = [each for tree in trees for each in _people(tree, settings)]
-    if not people and event not in OF_NOBODY:
-        people = _people(body.query, settings)
-    if not people and event not in OF_NOBODY:
+    people = [each for tree in trees for each in _people(tree, settings)] or _people(body.query, settings)
+    if not people:
         try:
             people = [Named(email=str(body.address(settings.webhook_email_paths).value))]
         except PermanentError:
@@ -102,20 +102,15 @@ def _people(tree: Tree, settings: SmartEmailingSettings) -> list[Named]:
     """Those that a body names; of several in a list each with the id beside the address."""
     emails = _first([_spread(path, tree) for path in settings.webhook_email_paths], address_in)
     ids = _first([_spread(path, tree) for path in settings.webhook_contact_id_paths], _number)
-    if emails and len(emails) != len(ids):
-        return [Named(email=email) for email in emails]
-    if emails:
-        return [Named(email=email, contact=number) for email, number in zip(emails, ids, strict=True)]
-    return [Named(contact=number) for number in ids]
+    if emails and ids and len(emails) != len(ids):
+        ids = []
+    return [Named(email=email, contact=number) for email, number in zip_longest(emails, ids) if email or number]
 
 
-def _first(candidates: list[list[Tree]], take: Any) -> list[str]:
-    """What the first path gives that gives anything."""
-    for values in candidates:
-        found = [taken for value in values if (taken := take(value)) is not None]
-        if found:
-            return found
-    return []
+def _first(candidates: list[list[Tree]], take: Any) -> list[str | None]:
+    """What the first path gives that gives anything; None where one of several has nothing there."""
+    found = ([take(value) for value in values] for values in candidates)
+    return next((each for each in found if any(each)), [])
 
 
 def _spread(path: BodyPath, tree: Tree) -> list[Tree]:

@@ -75,11 +75,14 @@ class TestDiscover:
         assert fields["birthday"] == FieldInfo(name="birthday", type="date")
         assert fields["hardbounced"] == FieldInfo(name="hardbounced", type="boolean", read_only=True)
         assert fields["created"] == FieldInfo(name="created", type="datetime", read_only=True)
-        assert fields["interests"] == FieldInfo(
-            name="interests", type="multi-select", options=["red", "blue", "green"]
-        )
-        assert {name: fields[name].type for name in ("size", "points", "member_since", "wants_paper", "loyalty_tier")} == {
-            **{"size": "select", "points": "number", "member_since": "datetime", "wants_paper": "boolean"},
+        assert fields["interests"] == FieldInfo(name="interests", type="multi-select", options=["red", "blue", "green"])
+        assert {
+            name: fields[name].type for name in ("size", "points", "member_since", "wants_paper", "loyalty_tier")
+        } == {
+            "size": "select",
+            "points": "number",
+            "member_since": "datetime",
+            "wants_paper": "boolean",
             "loyalty_tier": "text",
         }
         assert found.groups[0] == Choice(id="7", name="Newsletter", detail="contact list")
@@ -146,7 +149,9 @@ class TestErase:
         assert twin.account.find(ADA) is not None
 
 
-@pytest.mark.parametrize("email", ["a/../b@example.com", "a?b=1&c@example.com", "o'neil+x%20@example.com", "ada#1@example.com"])
+@pytest.mark.parametrize(
+    "email", ["a/../b@example.com", "a?b=1&c@example.com", "o'neil+x%20@example.com", "ada#1@example.com"]
+)
 async def test_an_address_is_never_anything_but_an_address(open_plugin, sign_up, email, calls):
     known = sign_up(email)
     async with open_plugin(contact_read_mode="email") as plugin:

@@ -98,7 +98,11 @@ class TestRegrant:
         known = sign_up(blacklisted=1, lists={7: "unsubscribed", 9: "unsubscribed"})
         await plugin.consent("granted", remote_id=known, held=DENIED)
         contact = twin.account.find(ADA)
-        assert (contact.blacklisted, contact.lists[7].status, contact.lists[9].status) == (0, "confirmed", "unsubscribed")
+        assert (contact.blacklisted, contact.lists[7].status, contact.lists[9].status) == (
+            0,
+            "confirmed",
+            "unsubscribed",
+        )
 
     @pytest.mark.parametrize("service", ["granted", "absent"])
     async def test_a_blacklist_that_only_the_vendor_knows_of_stays(self, plugin, sign_up, twin, service):

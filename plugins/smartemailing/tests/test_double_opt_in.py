@@ -1,8 +1,7 @@
 """Double opt-in: one question, one mail, and nothing is stored before the click."""
 
-from msgspec.structs import replace
-
 import pytest
+from msgspec.structs import replace
 
 from esplanade import Outcome, OutcomeUnknown, PermanentError
 from esplanade.testing import Fault
@@ -41,9 +40,7 @@ async def test_the_question_is_the_mail_that_the_consent_names(ask, sent):
         "silence_period": {"unit": "seconds", "value": 7_200},
     }
     assert not body["settings"]["skip_invalid_emails"], "whoever is asked is missing from the answer as well"
-    assert body["data"] == [
-        {"emailaddress": ADA, "town": "Brno", "contactlists": [{"id": 7, "status": "confirmed"}]}
-    ]
+    assert body["data"] == [{"emailaddress": ADA, "town": "Brno", "contactlists": [{"id": 7, "status": "confirmed"}]}]
 
 
 async def test_nothing_is_stored_before_the_click_and_all_of_it_after(ask, plugin, twin):

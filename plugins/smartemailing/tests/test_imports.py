@@ -196,7 +196,9 @@ class TestAnswersThatAreNone:
         with pytest.raises(PermanentError, match="did not store it"):
             await plugin.profile(desired={"town": "Brno"})
 
-    @pytest.mark.parametrize("words", ["null", "7", '"<b>nothing</b>"', '"Account demo-key-of-smartemailing is unknown"'])
+    @pytest.mark.parametrize(
+        "words", ["null", "7", '"<b>nothing</b>"', '"Account demo-key-of-smartemailing is unknown"']
+    )
     async def test_a_refusal_has_whatever_words_it_has_but_no_secret(self, plugin, twin, words):
         body = f'{{"status":"error","message":{words}}}'
         twin.faults.append(Fault(match="POST .*import", status=422, body=body))

@@ -26,14 +26,18 @@ class TestAudiences:
         assert statuses() == {12: "unsubscribed"}
 
     async def test_one_without_a_number_is_made_once_and_found_again(self, plugin, twin, statuses, sent):
-        people = [plugin.a_profile(f"p{at}@example.com", add={"churn-risk": AUDIENCES["churn-risk"]}) for at in range(3)]
+        people = [
+            plugin.a_profile(f"p{at}@example.com", add={"churn-risk": AUDIENCES["churn-risk"]}) for at in range(3)
+        ]
         assert all(isinstance(each, Outcome) for each in await plugin.profiles(*people))
         (made,) = [number for number, each in twin.account.lists.items() if each.name == "churn-risk"]
         assert statuses("p2@example.com") == {made: "confirmed"}
         (body,) = sent("contactlists")
         assert body == {
-            **{"name": "churn-risk", "sendername": "Shop"},
-            **{"senderemail": "news@shop.example", "replyto": "help@shop.example"},
+            "name": "churn-risk",
+            "sendername": "Shop",
+            "senderemail": "news@shop.example",
+            "replyto": "help@shop.example",
         }
 
     async def test_a_lost_answer_of_its_making_makes_no_second_one(self, plugin, twin, clock):
@@ -93,9 +97,7 @@ class TestAnotherAddress:
         assert calls() == ["POST import"]
 
     @pytest.mark.parametrize("habit", ["reads", "always"])
-    async def test_a_contact_that_has_it_takes_over_lists_and_opt_outs(
-        self, plugin, sign_up, twin, statuses, habit
-    ):
+    async def test_a_contact_that_has_it_takes_over_lists_and_opt_outs(self, plugin, sign_up, twin, statuses, habit):
         twin.habits.errors_in_200 = habit
         known = sign_up(OLD, lists={7: "confirmed", 9: "unsubscribed", 12: "confirmed"})
         other = sign_up(lists={12: "unsubscribed", 9: "confirmed"}, company="theirs")
@@ -120,9 +122,7 @@ class TestAnotherAddress:
         assert (statuses(), statuses(OLD)) == ({}, {})
 
     @pytest.mark.parametrize("skip", [0, 1, 2, 3])
-    async def test_what_fails_on_the_way_is_done_again_and_no_list_is_lost(
-        self, plugin, sign_up, twin, statuses, skip
-    ):
+    async def test_what_fails_on_the_way_is_done_again_and_no_list_is_lost(self, plugin, sign_up, twin, statuses, skip):
         known = sign_up(OLD, lists={7: "confirmed"})
         sign_up()
         twin.faults.append(Fault(match="POST .*import", status=503, skip=skip))
@@ -155,7 +155,9 @@ class TestAnotherAddress:
         people = []
         for at in range(25):
             known = sign_up(f"old{at}@example.com")
-            people.append(plugin.a_profile(f"new{at}@example.com", remote_id=known, previous_email=f"old{at}@example.com"))
+            people.append(
+                plugin.a_profile(f"new{at}@example.com", remote_id=known, previous_email=f"old{at}@example.com")
+            )
         results = await plugin.profiles(*people)
         assert [type(each) for each in results] == [Outcome] * 20 + [RateLimited] * 5
 

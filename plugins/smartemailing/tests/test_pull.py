@@ -40,7 +40,10 @@ class TestEverybody:
         assert told.consents == {"newsletter": "denied", "service": "granted"}
         assert told.audiences == {"vip": True}
         assert told.fields == dict.fromkeys(FIELDS.values()) | {
-            **{"town": "Brno", "loyalty_tier": "gold", "interests": ["red", "green"], "hardbounced": True}
+            "town": "Brno",
+            "loyalty_tier": "gold",
+            "interests": ["red", "green"],
+            "hardbounced": True,
         }
 
     async def test_who_is_blacklisted_has_denied_everything(self, plugin, sign_up):
@@ -71,9 +74,7 @@ class TestEverybody:
 
 
 class TestWhileItRuns:
-    @hypothesis_settings(
-        max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-    )
+    @hypothesis_settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(st.integers(2, 5), st.lists(st.lists(st.integers(-1, 20), max_size=6), max_size=8))
     async def test_nobody_who_stays_is_lost_and_nobody_is_told_twice(self, open_plugin, twin, sign_up, size, changes):
         """A number deletes the person of that place, -1 signs somebody up."""
@@ -230,12 +231,18 @@ class TestOnlyWhatChanged:
 class TestOne:
     @pytest.mark.parametrize("mode", ["filter", "email", "id"])
     @pytest.mark.parametrize("key", ["email", "id", "both"])
-    async def test_is_found_by_id_or_address_however_the_account_reads_them(self, open_plugin, sign_up, twin, mode, key):
+    async def test_is_found_by_id_or_address_however_the_account_reads_them(
+        self, open_plugin, sign_up, twin, mode, key
+    ):
         twin.habits.contact_key = key
         known = sign_up("Ada+x@Example.com", lists={7: "confirmed"})
         sign_up("eve@example.com")
         async with open_plugin(contact_read_mode=mode) as plugin:
-            for email, remote_id in (("ada+x@example.com", None), ("gone@example.com", known), ("ada+x@example.com", "9")):
+            for email, remote_id in (
+                ("ada+x@example.com", None),
+                ("gone@example.com", known),
+                ("ada+x@example.com", "9"),
+            ):
                 found = await plugin.fetch(email, remote_id)
                 assert found.remote_id == known
                 assert found.consents == {"newsletter": "granted", "service": "absent"}

@@ -175,7 +175,9 @@ async def test_an_operator_may_add_to_the_question(open_plugin, twin, calls):
     assert calls()[0] == "GET web-hooks?limit=100"
 
 
-@pytest.mark.parametrize("rows", ['{"status":"ok"}', '{"status":"ok","data":[7]}', '{"status":"ok","data":[{"url":"URL"}]}'])
+@pytest.mark.parametrize(
+    "rows", ['{"status":"ok"}', '{"status":"ok","data":[7]}', '{"status":"ok","data":[{"url":"URL"}]}']
+)
 async def test_a_list_that_is_none_is_not_acted_on(plugin, twin, rows):
     marker = (await register(plugin), await plugin.ctx.kv.get("hub"))[1]
     body = rows.replace("URL", f"{URL}?hub={marker}")

@@ -10,6 +10,7 @@ from esplanade.config.kinds import keys_of
 from esplanade_smartemailing import settings as module
 from esplanade_smartemailing.settings import (
     BUILT_IN,
+    BasicAuth,
     DoubleOptIn,
     Sender,
     SmartEmailingAudience,
@@ -96,6 +97,9 @@ def test_the_file_writes_from():
             "silence: SmartEmailing counts whole seconds",
         ),
         (lambda: DoubleOptIn(email_id=4, thank_you_page="thanks", **SENDER), "thank_you_page: expected a URL"),
+        (lambda: BasicAuth(login="", password=Secret("p")), "login: is empty or has a colon"),
+        (lambda: BasicAuth(login="a:b", password=Secret("p")), "login: is empty or has a colon"),
+        (lambda: BasicAuth(login="hub", password=Secret("")), "password: is empty; choose a long one"),
     ],
 )
 def test_targets_that_cannot_work_are_refused(make, words):

@@ -4,8 +4,16 @@ import msgspec
 import pytest
 import structlog
 
-from esplanade import AuthenticationError, Outcome, OutcomeUnknown, PermanentError, Product, ProductSet, RateLimited
-from esplanade import UnreadableAnswer
+from esplanade import (
+    AuthenticationError,
+    Outcome,
+    OutcomeUnknown,
+    PermanentError,
+    Product,
+    ProductSet,
+    RateLimited,
+    UnreadableAnswer,
+)
 from esplanade.testing import Fault
 from esplanade_smartemailing.settings import SmartEmailingTrigger
 from esplanade_smartemailing.triggers import event_name
@@ -48,7 +56,11 @@ class TestEvents:
                     "product_set": "cart",
                     "products": [
                         {
-                            **{"id": "SKU-1", "name": "Lamp", "price": 24.5, "currency": "EUR", "quantity": 2},
+                            "id": "SKU-1",
+                            "name": "Lamp",
+                            "price": 24.5,
+                            "currency": "EUR",
+                            "quantity": 2,
                             "url": "https://shop.example/p/1",
                         },
                         {"id": "SKU-2"},
@@ -97,7 +109,7 @@ class TestEvents:
     @pytest.mark.parametrize(("name", "regex"), [("košík", "[a-z]{8,}"), ("***", "[a-z0-9-]+"), ("cart-1", "[a-z-]+")])
     async def test_a_name_that_cannot_be_is_refused_with_the_remedy(self, open_plugin, calls, name, regex):
         async with open_plugin(event_name_regex=regex) as plugin:
-            with pytest.raises(PermanentError, match="choose another name, there and in connectors.yaml"):
+            with pytest.raises(PermanentError, match="choose another name, there and in connectors"):
                 await plugin.trigger(target=SmartEmailingTrigger(event=name))
         assert calls() == []
 
@@ -121,13 +133,17 @@ class TestHowMuchGoesAlong:
 
     async def test_where_there_is_no_room_for_any_the_rest_goes_alone(self, open_plugin, sent):
         async with open_plugin(max_payload_bytes=1_024) as plugin:
-            await plugin.trigger(data={"text": "x" * 935}, products=ProductSet(items=[LAMP], set="a-long-name-of-a-set"))
+            await plugin.trigger(
+                data={"text": "x" * 935}, products=ProductSet(items=[LAMP], set="a-long-name-of-a-set")
+            )
         assert "products" not in sent("trigger-event")[0][0]["payload"]
 
     @pytest.mark.parametrize("trigger", ["abandoned-cart", "order"])
     async def test_data_that_is_too_large_is_refused(self, open_plugin, calls, trigger):
         async with open_plugin(max_payload_bytes=1_024) as plugin:
-            with pytest.raises(PermanentError, match=f"the data of trigger {trigger} is .* and max_payload_bytes allows 1024"):
+            with pytest.raises(
+                PermanentError, match=f"the data of trigger {trigger} is .* and max_payload_bytes allows 1024"
+            ):
                 await plugin.trigger(trigger=trigger, data={"text": "x" * 1_024})
         assert calls() == []
 

@@ -4,7 +4,7 @@ import re
 from datetime import UTC, date, datetime
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from esplanade import PermanentError
@@ -13,6 +13,7 @@ from esplanade_smartemailing.mapping import acknowledged, contact_row, is_outdat
 from esplanade_smartemailing.settings import BUILT_IN
 from esplanade_smartemailing.twin import SmartEmailingTwin
 from esplanade_smartemailing.twin_answers import contact_row as told
+from esplanade_smartemailing.twin_values import RefusedError
 from esplanade_smartemailing.values import CustomField, local
 
 from .test_settings import settings
@@ -43,7 +44,9 @@ def there_and_back(values, *, habit="both", changed=PLAIN, before=None):
     for each in (before, values):
         if each is not None:
             row = contact_row(ADA, each, fields, changed)
-            twin.importer.run({"settings": dict.fromkeys(("add_genders", "add_namedays", "add_salutions"), False), "data": [row]})
+            twin.importer.run(
+                {"settings": dict.fromkeys(("add_genders", "add_namedays", "add_salutions"), False), "data": [row]}
+            )
     contact = twin.account.find(ADA)
     shown = shown_values(told(twin.account, contact, "", expanded=True), values, fields, changed.esp_timezone)
     return shown, {**values, **(acknowledged(values, row, fields, changed) or {})}
@@ -109,12 +112,12 @@ class TestWhatIsSentComesBack:
     def test_whatever_is_taken_is_told_as_it_is_held(self, values):
         try:
             shown, said = there_and_back(values)
+        except RefusedError:
+            reject()
         except PermanentError as why:
-            assert any(str(why).startswith(f"{name}:") for name in values)
+            if not any(str(why).startswith(f"{name}:") for name in values):
+                raise
             return
-        except Exception as why:  # noqa: BLE001 - the vendor's own no
-            assume("Value of" not in str(why))
-            raise
         assert said == shown
 
 
@@ -142,12 +145,22 @@ def test_a_birthday_is_the_day_in_the_vendors_zone(sent, held):
     assert there_and_back({"birthday": sent})[0] == {"birthday": held}
 
 
-@pytest.mark.parametrize(("habit", "clear_value"), [("empty", "empty"), ("null", "null"), ("both", "empty"), ("both", "null")])
+@pytest.mark.parametrize(
+    ("habit", "clear_value"), [("empty", "empty"), ("null", "null"), ("both", "empty"), ("both", "null")]
+)
 @pytest.mark.parametrize("nothing", [None, "", []])
 def test_a_field_is_cleared_as_the_account_has_it(habit, clear_value, nothing):
     full = {
-        **{"town": "Brno", "gender": "F", "birthday": "1990-12-10", "language": "cs_CZ", "loyalty_tier": "gold"},
-        **{"points": 7, "member_since": "2026-01-15", "wants_paper": True, "interests": ["red"], "size": "M"},
+        "town": "Brno",
+        "gender": "F",
+        "birthday": "1990-12-10",
+        "language": "cs_CZ",
+        "loyalty_tier": "gold",
+        "points": 7,
+        "member_since": "2026-01-15",
+        "wants_paper": True,
+        "interests": ["red"],
+        "size": "M",
     }
     changed = settings(clear_value=clear_value)
     shown, said = there_and_back(dict.fromkeys(full, nothing), habit=habit, changed=changed, before=full)
@@ -210,7 +223,14 @@ class TestOptions:
 
     @pytest.mark.parametrize(
         ("value", "ids"),
-        [("Red", [1]), ("red", [2]), ("RED", [1]), ("blue, dark", [3]), ("blue,red", [4, 2]), (["blue, dark", ""], [3])],
+        [
+            ("Red", [1]),
+            ("red", [2]),
+            ("RED", [1]),
+            ("blue, dark", [3]),
+            ("blue,red", [4, 2]),
+            (["blue, dark", ""], [3]),
+        ],
     )
     def test_a_name_to_the_letter_comes_first(self, value, ids):
         assert contact_row(ADA, {"colours": value}, {"colours": self.RED}, PLAIN)["customfields"] == [
@@ -231,8 +251,24 @@ class TestOptions:
 def test_what_the_vendor_holds_in_a_form_of_its_own_is_told_as_it_is():
     fields = fields_of(account())
     rows = [{"customfield_id": number, "value": text} for number, text in ((2, "12,5"), (3, "last spring"), (4, "0"))]
-    row = {"customfields": rows, "hardbounced": 1, "blacklisted": 0, "created": "2026-01-15 11:00:02", "last_opened": None}
-    names = ["points", "member_since", "wants_paper", "hardbounced", "blacklisted", "created", "last_opened", "town", "x"]
+    row = {
+        "customfields": rows,
+        "hardbounced": 1,
+        "blacklisted": 0,
+        "created": "2026-01-15 11:00:02",
+        "last_opened": None,
+    }
+    names = [
+        "points",
+        "member_since",
+        "wants_paper",
+        "hardbounced",
+        "blacklisted",
+        "created",
+        "last_opened",
+        "town",
+        "x",
+    ]
     assert shown_values(row, names, fields, "Europe/Prague") == {
         "points": "12,5",
         "member_since": "last spring",

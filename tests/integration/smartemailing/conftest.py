@@ -110,7 +110,9 @@ class World:
                     return
 
     async def later(self, seconds: float) -> None:
-        await self.clock.advance(seconds)
+        """So much later, of which the last minute is gone through sleeper by sleeper."""
+        self.clock.set(self.clock.time() + max(seconds - 60, 0))
+        await self.clock.advance(min(seconds, 60))
         await self.rest()
 
     async def do(self, heading: str, *, only: str = "", without: str = "nothing") -> None:

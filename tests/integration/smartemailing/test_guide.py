@@ -94,3 +94,31 @@ async def test_username_and_api_key_are_what_it_takes(world: World) -> None:
     assert (await world.hub.check("smartemailing")).status == "ok"
     world.mailer.gate.api_key = "another"
     assert (await world.hub.check("smartemailing")).status == "bad-credentials"
+
+
+async def test_the_commands_of_the_page_find_what_it_says(world: World) -> None:
+    await world.do("2. Look up the numbers")
+    await world.run("esplanade", "webhooks", "smartemailing")
+    await world.run("esplanade", "pull", "smartemailing")
+    await world.run("esplanade", "explain", ADA, "smartemailing")
+
+
+async def test_a_call_that_was_captured_can_be_tried(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    body = PAGE.bodies()["The status of an order changed"].replace("{{df_emailaddress}}", ADA)
+    body = body.replace("{{event.order_id}}", "A-19").replace("{{event.status}}", "shipped")
+    (world.folder / "call.txt").write_text(body)
+    await world.run("esplanade", "webhook", "try", "call.txt")
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "rule order_status_changed" in shown
+    assert "field order_status shipped" in shown
+
+
+async def test_a_scenario_gets_the_payload_that_the_page_shows(world: World) -> None:
+    shown = msgspec.json.decode(PAGE.blocks("json")[0])
+    lamp = {"id": "SKU-1", "title": "Lamp", "price": 24.5, "currency": "EUR", "quantity": 1}
+    where = {"url": "https://shop.example/p/1", "image_url": "https://shop.example/i/1.jpg"}
+    cart = {"email": ADA, "trigger": "abandoned-cart", "trigger_id": "C-77", "data": {"cart_id": "C-77"}}
+    await world.send("consent", {"email": ADA, "purpose": "newsletter", "state": "granted", "evidence": {"form": "x"}})
+    await world.send("trigger", {**cart, "products": {"set": "cart", "items": [{**lamp, **where}]}})
+    (event,) = world.mailer.sends.events
+    assert event["payload"] == shown

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.smartemailing.conftest import ADA, HOW_TO, Follow, World, read_yaml
+from tests.integration.smartemailing.conftest import ADA, HOW_TO, HUB, Follow, Page, World, read_yaml
 
+from esplanade import runtime
 from esplanade.records import DeliveryFilter
 from esplanade.testing import Fault
 from esplanade_smartemailing.twin_scenarios import FromList, Scenario, SendEmail, SendSms, Step, ToList
@@ -94,6 +96,9 @@ async def test_without_consent_nobody_is_welcomed_and_it_is_not_kept_for_later(f
     await world.do("A new person", only="consent")
     await world.later(DAY)
     assert world.mailer.sends.events == []
+    await world.do("A new person", only="trigger")
+    assert world.mailer.sends.events == []
+    assert (await world.reasons())[-1] == "duplicate", "its id is used up"
 
 
 async def test_with_double_opt_in_the_series_begins_with_the_click(follow: Follow) -> None:
@@ -183,7 +188,9 @@ async def test_an_order_is_confirmed_with_all_that_the_mail_needs_and_once(follo
     assert sent(world) == [81]
 
 
-async def test_a_confirmation_whose_outcome_nobody_knows_is_not_sent_twice(follow: Follow) -> None:
+async def test_a_confirmation_whose_outcome_nobody_knows_is_not_sent_twice(
+    follow: Follow, capsys: pytest.CaptureFixture[str]
+) -> None:
     world = await follow("order-status")
     world.mailer.faults.append(Fault(match="POST /api/v3/trigger-event", action="cut-after", times=1))
     await world.do("An order")
@@ -192,6 +199,11 @@ async def test_a_confirmation_whose_outcome_nobody_knows_is_not_sent_twice(follo
     triggers = DeliveryFilter(connector="smartemailing", kind="trigger")
     waiting = await world.hub.store.run(lambda unit: unit.deliveries(triggers, limit=10))
     assert [(each.state, each.reason) for each, _ in waiting] == [("parked", "outcome-unknown")]
+    capsys.readouterr()
+    await world.run("esplanade", "queue")
+    assert "outcome-unknown" in capsys.readouterr().out
+    await world.run("esplanade", "replay", "--id", f"d-{waiting[0][0].id}", "--force")
+    assert len(world.mailer.sends.events) == 2
 
 
 # An abandoned checkout.
@@ -268,7 +280,7 @@ async def test_a_birthday_sends_the_mail_and_the_cdp_hears_of_the_reward_each_ye
         await world.rest()
         assert sent(world) == [81] * year
         assert world.told() == [("reward-given", {"reward": "10 % off", "code": "BIRTHDAY10"})] * year
-        world.clock.set(world.clock.time() + 364 * DAY)
+        await world.later(364 * DAY)
     assert world.cdp.people[ADA].fields["last_reward"] == "BIRTHDAY10"
     assert world.cdp.people[ADA].consents == {}, "what the CDP said itself is not sent back"
 
@@ -331,3 +343,22 @@ def test_every_block_of_a_recipe_is_whole(name: str) -> None:
         found = read_yaml(block.partition("\n```")[0])["connectors"]
         assert found["smartemailing"]["twin"] is True
         assert found["smartemailing"]["pace"] == {"rate": "4/s", "burst": 2000, "daily": 100000}
+
+
+def test_all_recipes_go_into_one_connector(tmp_path: Path) -> None:
+    whole: dict[str, Any] = read_yaml(HUB)
+    for name in RECIPES:
+        _join(whole, read_yaml(Page(name).connectors()))
+    (tmp_path / "connectors.yaml").write_bytes(msgspec.json.encode(whole))
+    config = runtime.load(tmp_path / "connectors.yaml", {}).config
+    assert config.warnings == []
+    assert config.connectors["smartemailing"].triggers.keys() >= {"welcome", "order-completed", "pickup-sms"}
+
+
+def _join(whole: dict[str, Any], part: dict[str, Any]) -> None:
+    """Add a part, which must not say anything else of what is there already."""
+    for key, value in part.items():
+        if isinstance(value, dict):
+            _join(whole.setdefault(key, {}), value)
+        else:
+            assert whole.setdefault(key, value) == value, key

@@ -53,11 +53,14 @@ class Consents:
         self._ctx = ctx
         self._imports = Imports(account, layout, echoes, ctx.clock)
         self._singly = SINGLY
+        self._many = False
+        """Whether there are more opt-outs than can be looked up one by one."""
 
     async def write(self, events: Sequence[ConsentEvent[SmartEmailingConsent]]) -> list[Result]:
         """A result for each event; opt-outs go first."""
         results: dict[int, Result] = {}
         groups: dict[Flags, list[Line]] = {}
+        self._many = sum(event.state == "denied" for event in events) > SINGLY
         for at, event in sorted(enumerate(events), key=lambda pair: pair[1].state != "denied"):
             try:
                 lines = await self._lines(at, event)
@@ -90,8 +93,11 @@ class Consents:
     async def _addresses(self, event: ConsentEvent[SmartEmailingConsent]) -> list[str]:
         """Where the vendor has the person: under the id, whatever its address is there by now, and under the address.
 
-        They are looked up, for an import would make a contact where there is none.
+        They are looked up, for an import would make a contact where there is none. Of many opt-outs that would take hours, so
+        those whom the vendor is known to have are taken by their address; whether it was theirs shows by the id that comes back.
         """
+        if self._many and event.remote_id is not None:
+            return [event.email]
         self._go_alone()
         known = await self._account.read(event.remote_id) if event.remote_id is not None else None
         if known is not None and same_address(known["emailaddress"], event.email):
@@ -114,6 +120,9 @@ class Consents:
         if lifts and event.state == "granted" and self._may_be_blacklisted(event):
             row["blacklisted"] = 0
         asking = target.double_opt_in if event.state == "pending" else None
+        if asking is not None and event.remote_id is not None:
+            # the hub itself has made this contact, who is in the database and has agreed to nothing
+            asking = replace(asking, mode="all")
         flags = Flags(preserve=settings.preserve_unsubscribed and not lifts, asking=asking)
         return Line(at=at, row=row, flags=flags, held=held)
 
@@ -128,6 +137,8 @@ class Consents:
         try:
             match event.state:
                 case "denied":
+                    if self._many:
+                        await self._opt_out_former(event, result.remote_id)
                     if event.target.purpose is not None:
                         await self._account.revoke(result.remote_id, event.target.purpose)
                     return result
@@ -142,14 +153,27 @@ class Consents:
         except DeliveryError as problem:
             return problem
 
+    async def _opt_out_former(self, event: ConsentEvent[SmartEmailingConsent], contact: str) -> None:
+        """Where the address has another contact than the hub knew, that one is opted out as well, if it is there still."""
+        former = await self._former(event, contact)
+        if former is not None:
+            row = {"emailaddress": former["emailaddress"], "contactlists": [on_list(event.target.list, UNSUBSCRIBED)]}
+            (result,) = await self._imports.store([row], Flags())
+            if isinstance(result, Exception):
+                raise result
+
     async def _replace_former(self, event: ConsentEvent[SmartEmailingConsent], contact: str) -> None:
         """Where the address has another contact than the hub knew, the former one must not stay on its lists."""
-        if event.remote_id in {None, contact}:
-            return
-        self._go_alone()
-        former = await self._account.read(event.remote_id or "")
-        if former is not None and not same_address(former["emailaddress"], event.email):
+        former = await self._former(event, contact)
+        if former is not None:
             await take_over(former, event.email, self._account)
+
+    async def _former(self, event: ConsentEvent[SmartEmailingConsent], contact: str) -> Row | None:
+        if event.remote_id is None or event.remote_id == contact:
+            return None
+        self._go_alone()
+        former = await self._account.read(event.remote_id)
+        return None if former is None or same_address(former["emailaddress"], event.email) else former
 
     def _go_alone(self) -> None:
         if not self._singly:

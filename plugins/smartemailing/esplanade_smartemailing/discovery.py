@@ -17,8 +17,9 @@ from esplanade import (
 
 from .client import RefusedError, as_id
 from .layout import Layout, custom_field
+from .senders import sender
 from .settings import BUILT_IN, SmartEmailingAudience, SmartEmailingConsent, SmartEmailingTrigger
-from .triggers import event_name, require_sender
+from .triggers import event_name
 from .values import DATES, READ_ONLY, SEEN, SEEN_TIMES
 
 if TYPE_CHECKING:
@@ -48,8 +49,8 @@ async def check(account: Account, ctx: Context) -> CheckResult:
                 await layout.require(target, f"consents.{purpose}", account, ctx.clock)
         for name, audience in ctx.audiences.items():
             if isinstance(audience, SmartEmailingAudience) and audience.list is not None:
-                await layout.list_of(name, audience, account, ctx.clock, makes=False)
-        await _check_triggers(account, ctx)
+                await layout.list_of(name, audience, account, ctx, makes=False)
+        await _check_triggers(account, layout, ctx)
     except AuthenticationError as error:
         told = error.exchange.status if error.exchange is not None else None
         return CheckResult(status="no-permission" if told == 403 else "bad-credentials", detail=str(error))
@@ -63,7 +64,7 @@ async def check(account: Account, ctx: Context) -> CheckResult:
     return CheckResult(detail=f"account {number}" if number is not None else "")
 
 
-async def _check_triggers(account: Account, ctx: Context) -> None:
+async def _check_triggers(account: Account, layout: Layout, ctx: Context) -> None:
     targets = {name: each for name, each in ctx.triggers.items() if isinstance(each, SmartEmailingTrigger)}
     wanted = {name: each.email_id for name, each in targets.items() if each.email_id is not None}
     emails = {as_id(row) for row in await account.rows("emails")} if wanted else set()
@@ -75,7 +76,7 @@ async def _check_triggers(account: Account, ctx: Context) -> None:
                 f"triggers.{name}: SmartEmailing has no e-mail {target.email_id}; correct its id in connectors.yaml"
             )
         else:
-            require_sender(account.settings)
+            await sender(account, layout, ctx, purpose=target.requires)
 
 
 async def discover(account: Account) -> Discovery:

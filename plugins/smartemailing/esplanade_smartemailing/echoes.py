@@ -23,6 +23,33 @@ EXPECTED = frozenset({"new_contact", "updated_contact"})
 """What an import sets off."""
 
 
+KEPT = 10_000
+"""So many readings are remembered."""
+
+
+class Reads:
+    """When contacts were read upon a call: calls that came before that need no reading of their own.
+
+    A call that is read a second time, since the first one came to nothing, is not covered by its own first reading.
+    """
+
+    def __init__(self) -> None:
+        self._read: dict[str, tuple[float, float]] = {}
+        """When a reading began, and when the call came that it was for."""
+
+    def covers(self, name: str, came_at: float) -> bool:
+        """Whether this contact was read after a call about it came, for another call."""
+        began_at, of = self._read.get(name.lower(), (came_at, came_at))
+        return began_at > came_at != of
+
+    def note(self, name: str, began_at: float, came_at: float) -> None:
+        """A contact was read for a call."""
+        self._read.pop(name.lower(), None)
+        self._read[name.lower()] = (began_at, came_at)
+        while len(self._read) > KEPT:
+            del self._read[next(iter(self._read))]
+
+
 class Echoes:
     """The calls that are awaited, by address and by contact."""
 

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING
 from esplanade import PermanentError, TemporaryError
 
 from .client import as_id
-from .settings import BUILT_IN, SmartEmailingAudience
+from .senders import sender
+from .settings import BUILT_IN, Sender, SmartEmailingAudience
 from .values import READ_ONLY, CustomField
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from esplanade import Clock
+    from esplanade import Clock, Context
 
     from .client import Account, Row
     from .settings import SmartEmailingConsent
@@ -33,6 +34,8 @@ class Layout:
         self._fields: dict[str, CustomField] = {}
         self._names: dict[str, dict[int, str]] = {}
         """Names by id, of each collection that was read."""
+        self._senders: dict[int, Sender] = {}
+        """Whom mails to a contact list are from."""
         self._read_at: dict[str, float] = {}
         self._doubted: set[str] = set()
 
@@ -69,9 +72,10 @@ class Layout:
                 )
 
     async def list_of(
-        self, name: str, target: SmartEmailingAudience, account: Account, clock: Clock, *, makes: bool
+        self, name: str, target: SmartEmailingAudience, account: Account, ctx: Context, *, makes: bool
     ) -> int | None:
         """The list of an audience: the one it names, or that of its name, made where there is none and ``makes`` says so."""
+        clock = ctx.clock
         if target.list is not None:
             if not await self._has("contactlists", target.list, account, clock):
                 raise PermanentError(
@@ -83,7 +87,7 @@ class Layout:
             await self._load("contactlists", account, clock)
             found = self._named(name)
         if found is None and makes:
-            found = await self._make(name, account)
+            found = await self._make(name, account, ctx)
         return found
 
     def known_list(self, name: str, target: SmartEmailingAudience) -> int | None:
@@ -99,25 +103,26 @@ class Layout:
         lists = self._names.get("contactlists", {})
         return next((number for number, each in sorted(lists.items()) if each == name), None)
 
-    async def _make(self, name: str, account: Account) -> int:
-        sender = account.settings.sender
-        if sender is None:
+    async def _make(self, name: str, account: Account, ctx: Context) -> int:
+        try:
+            of = await sender(account, self, ctx)
+        except PermanentError as why:
             raise PermanentError(
-                f"audiences.{name}: SmartEmailing has no contact list of that name, and making one takes a sender; "
-                "give settings.sender, or the list's id as audiences.{name}.list"
-            )
-        body = {
-            "name": name,
-            "sendername": sender.sender_name,
-            "senderemail": sender.from_address,
-            "replyto": sender.reply_to,
-        }
+                f"audiences.{name}: SmartEmailing has no contact list of that name, and to make one {why}; "
+                f"or name the list's id as audiences.{name}.list"
+            ) from None
+        body = {"name": name, "sendername": of.sender_name, "senderemail": of.from_address, "replyto": of.reply_to}
         said = (await account.ask("POST", "contactlists", body=body)).get("data")
         number = as_id(said) if isinstance(said, dict) else None
         if number is None:
             raise TemporaryError("SmartEmailing made a contact list without saying its id")
         self._names.setdefault("contactlists", {})[int(number)] = name
         return int(number)
+
+    async def sender_of(self, number: int, account: Account, clock: Clock) -> Sender | None:
+        """Whom mails to a contact list are from; None where the account has no such list, or the list no such thing."""
+        await self._has("contactlists", number, account, clock)
+        return self._senders.get(number)
 
     async def _has(self, collection: str, number: int, account: Account, clock: Clock) -> bool:
         is_missing = number not in self._names.get(collection, {})
@@ -128,6 +133,8 @@ class Layout:
     async def _load(self, collection: str, account: Account, clock: Clock) -> None:
         rows = await account.rows(collection)
         self._names[collection] = {int(as_id(row) or 0): str(row.get("name", "")) for row in rows}
+        if collection == "contactlists":
+            self._senders = {int(as_id(row) or 0): of for row in rows if (of := _sender(row)) is not None}
         self._was_read(collection, clock)
 
     def _was_read(self, collection: str, clock: Clock) -> None:
@@ -139,6 +146,18 @@ class Layout:
         read_at = self._read_at.get(collection)
         is_stale = read_at is None or clock.monotonic() - read_at >= FRESH_S
         return is_stale and (is_missing or collection in self._doubted)
+
+
+def _sender(row: Row) -> Sender | None:
+    address, name, reply_to = (row.get(key) for key in ("senderemail", "sendername", "replyto"))
+    if not (isinstance(address, str) and isinstance(name, str)):
+        return None
+    try:
+        return Sender(
+            from_address=address, sender_name=name, reply_to=reply_to if isinstance(reply_to, str) else address
+        )
+    except ValueError:
+        return None
 
 
 def custom_field(row: Row) -> CustomField:

@@ -31,7 +31,7 @@ from esplanade import (
 from . import webhooks
 from .client import Account, as_id, basic
 from .consents import Consents
-from .echoes import Echoes
+from .echoes import Echoes, Reads
 from .layout import Layout
 from .profiles import Profiles
 from .settings import SmartEmailingAudience, SmartEmailingConsent, SmartEmailingSettings, SmartEmailingTrigger
@@ -70,6 +70,7 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
         self.alters = MappingProxyType({"date": dates, "datetime": dates})
         self._layout = Layout()
         self._echoes = Echoes()
+        self._reads = Reads()
 
     def endpoint(self) -> Endpoint:
         settings = self.settings
@@ -105,7 +106,7 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
         """Events for scenarios in one call, transactional mails in as few as the vendor takes."""
         from .triggers import Mailer
 
-        return await Mailer(self._account(ctx), ctx).send(events)
+        return await Mailer(self._account(ctx), self._layout, ctx).send(events)
 
     @hookimpl
     async def on_inbound_webhook(self, event: InboundRequest, ctx: Context) -> list[Inbound]:
@@ -114,29 +115,34 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
         if not call.people:
             ctx.log.info("call is about no contact", type=call.event)
         said: list[Inbound] = []
+        came_at = event.received_at.timestamp()
         for person in call.people:
-            if self._is_echo(call.event, person, ctx):
+            name = person.email or person.contact or ""
+            if self._is_echo(call.event, name, ctx):
                 ctx.log.debug("call that an import of ours set off", type=call.event)
                 continue
+            if call.is_change and self._reads.covers(name, came_at):
+                ctx.log.debug("contact was read since this call came", type=call.event)
+                continue
+            began_at = ctx.clock.time()
             report = await self._read(person, ctx)
+            self._reads.note(name, began_at, came_at)
             said.append(report)
             if not call.is_change and not report.deleted and report.email is not None:
                 said.append(Happening(name=call.event, email=report.email, data=call.data))
         return said
 
-    def _is_echo(self, event: str, person: webhooks.Named, ctx: Context) -> bool:
+    def _is_echo(self, event: str, name: str, ctx: Context) -> bool:
         """Whether an import of ours set a call off; not to be told where opt-outs come as nothing but a change."""
         if "unsubscribed_contact" not in self.settings.webhook_events:
             return False
-        return self._echoes.is_one(event, person.email or person.contact or "", ctx.clock)
+        return self._echoes.is_one(event, name, ctx.clock)
 
     async def _read(self, person: webhooks.Named, ctx: Context) -> Report:
         """What the vendor holds of whom a call names, now."""
         account, pull = self._account(ctx), self._pull(ctx)
         row = await account.find(person.email) if person.email is not None else None
-        if (
-            row is None and person.contact is not None
-        ):  # its address was changed meanwhile; beside one it may be no contact's id
+        if row is None and person.contact is not None:  # after the address, beside which it may be no contact's id
             row = await account.read(person.contact)
         if row is None:
             return Report(email=person.email, remote_id=person.contact, deleted=True)

@@ -95,12 +95,11 @@ class Profiles:
 
     async def _places(self, event: ProfileEvent[SmartEmailingAudience]) -> list[Row]:
         found = []
-        clock = self._ctx.clock
         for name, target in event.audiences.add.items():
-            number = await self._layout.list_of(name, target, self._account, clock, makes=True)
+            number = await self._layout.list_of(name, target, self._account, self._ctx, makes=True)
             found.append(on_list(number or 0, CONFIRMED))
         for name, target in event.audiences.remove.items():
-            number = await self._layout.list_of(name, target, self._account, clock, makes=False)
+            number = await self._layout.list_of(name, target, self._account, self._ctx, makes=False)
             if number is not None:
                 found.append(on_list(number, REMOVED))
         return found
@@ -113,28 +112,38 @@ class Profiles:
         results: dict[int, Result],
     ) -> None:
         """Where a contact turns out to be another one than the hub knew, it lacks what was not sent; and the former one must not
-        stay on its lists, should it be there still."""
+        stay on its lists, should it be there still. Of somebody who only leaves audiences nothing is taken along: that may be
+        how the hub takes a former contact off its lists."""
         others: dict[int, Row] = {}
         for at, row in rows.items():
             event, result = events[at], results[at]
             if event.remote_id is None or not isinstance(result, Outcome) or result.remote_id == event.remote_id:
                 continue
             try:
-                await self._replace_former(event.remote_id, event.email)
-                others[at] = contact_row(event.email, _values(event, whole=True), fields, self._account.settings)
-                others[at]["contactlists"] = row.get("contactlists", [])
+                former = await self._former(event.remote_id, event.email)
+                if not _only_leaves(event):
+                    if former is not None:
+                        await take_over(former, event.email, self._account)
+                    others[at] = contact_row(event.email, _values(event, whole=True), fields, self._account.settings)
+                    others[at]["contactlists"] = row.get("contactlists", [])
+                elif former is not None:
+                    others[at] = {"emailaddress": former["emailaddress"], "contactlists": row.get("contactlists", [])}
             except DeliveryError as problem:
                 results[at] = problem
         stored = await self._imports.store(list(others.values()), Flags())
         results |= dict(zip(others, stored, strict=True))
 
-    async def _replace_former(self, contact: str, email: str) -> None:
+    async def _former(self, contact: str, email: str) -> Row | None:
+        """A contact that the hub knew, if it is there still under another address."""
         if not self._singly:
             raise put_off()
         self._singly -= 1
-        former = await self._account.read(contact)
-        if former is not None and not same_address(former["emailaddress"], email):
-            await take_over(former, email, self._account)
+        found = await self._account.read(contact)
+        return None if found is None or same_address(found["emailaddress"], email) else found
+
+
+def _only_leaves(event: ProfileEvent[SmartEmailingAudience]) -> bool:
+    return not (event.changed or event.cleared or event.audiences.add or is_renamed(event))
 
 
 def _values(event: ProfileEvent[SmartEmailingAudience], *, whole: bool) -> dict[str, Value]:

@@ -98,7 +98,8 @@ class DoubleOptIn(Sender, frozen=True, kw_only=True, forbid_unknown_fields=True,
     email_id: Annotated[int, Meta(examples=[41])]
     """Id of an e-mail that contains {{confirmlink}}, from `discover` or the list of confirmation e-mails."""
     mode: Literal["all", "new-in-database"] = "all"
-    """Who is asked: everybody, or only whom SmartEmailing does not have yet; the others it then takes without a click."""
+    """Who is asked: everybody, or only whom SmartEmailing does not have yet; the others it then takes without a click. Whom the
+    hub knows there is asked anyway."""
     silence: Duration = Duration(86_400.0)
     """Whoever got such a mail within this time gets no other one, and what came with it is not stored."""
     thank_you_page: Annotated[str, Meta(examples=["https://shop.example/thanks"])] | None = None
@@ -136,7 +137,7 @@ class SmartEmailingAudience(AudienceTarget, frozen=True, kw_only=True, forbid_un
     """The contact list that holds the audience."""
 
     list: Annotated[int, Meta(examples=[12])] | None = None
-    """Id of the contact list; without one it is found by the audience's name, or made (which needs `sender`)."""
+    """Id of the contact list; without one it is found by the audience's name, or made."""
 
     def __post_init__(self) -> None:
         if self.list is not None:
@@ -149,7 +150,7 @@ class SmartEmailingTrigger(TriggerTarget, frozen=True, kw_only=True, forbid_unkn
     event: Annotated[str, Meta(examples=["abandoned-cart"])] | None = None
     """Name of the event that the scenarios in SmartEmailing listen for."""
     email_id: Annotated[int, Meta(examples=[71])] | None = None
-    """Id of the e-mail that is sent at once, as a transactional one (which needs `sender`)."""
+    """Id of the e-mail that is sent at once, as a transactional one."""
 
     def __post_init__(self) -> None:
         if (self.event is None) == (self.email_id is None):
@@ -187,7 +188,7 @@ class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     esp_timezone: str = "Europe/Prague"
     """The zone of the vendor's times, which carry none."""
     sender: Sender | None = None
-    """Who transactional mails are from, and the lists that the hub makes for audiences."""
+    """Who transactional mails are from, and the lists that the hub makes; without it whom a purpose's mails are from."""
     import_batch: int = MAX_BATCH
     """How many contacts go into one import, 500 at most."""
     trigger_batch: int = MAX_BATCH
@@ -221,9 +222,10 @@ class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     add_salutions: bool = False
     """Whether it does so with the salutation; the spelling is the vendor's."""
     webhook_events: list[WebhookEvent] = field(
-        default_factory=lambda: ["new_contact", "updated_contact", "unsubscribed_contact", "delivery_status"]
+        default_factory=lambda: ["new_contact", "updated_contact", "unsubscribed_contact"]
     )
-    """What the hub registers web-hooks for, one for each."""
+    """What the hub registers web-hooks for, one for each. Those of mails call once for each mail, and each call has its contact
+    read again: with `delivery_status` a newsletter costs as many requests as it has readers."""
     webhook_shared_secret: Secret = Secret("")
     """Secret that the vendor's calls carry as `k` in the query of the hub's URL; without one it is not asked for."""
     basic_auth: BasicAuth | None = None

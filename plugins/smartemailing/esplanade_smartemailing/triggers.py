@@ -16,6 +16,7 @@ from esplanade import Context, DeliveryError, Outcome, PermanentError, TriggerEv
 
 from .batches import chunks, in_halves
 from .client import RefusedError
+from .senders import credentials, sender
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,14 +25,16 @@ if TYPE_CHECKING:
 
     from .batches import Result
     from .client import Account, Row
+    from .layout import Layout
     from .settings import Sender, SmartEmailingSettings, SmartEmailingTrigger
 
 
 class Mailer:
     """Sends triggers of one account."""
 
-    def __init__(self, account: Account, ctx: Context) -> None:
+    def __init__(self, account: Account, layout: Layout, ctx: Context) -> None:
         self._account = account
+        self._layout = layout
         self._ctx = ctx
 
     async def send(self, events: Sequence[TriggerEvent[SmartEmailingTrigger]]) -> list[Result]:
@@ -39,22 +42,23 @@ class Mailer:
         settings = self._account.settings
         results: dict[int, Result] = {}
         fired: dict[int, Row] = {}
-        mailed: dict[tuple[int, str], dict[int, Row]] = {}
+        mailed: dict[tuple[int, str, Sender], dict[int, Row]] = {}
         for at, event in enumerate(events):
             try:
                 if event.target.email_id is None:
                     fired[at] = self._fired(event)
                 else:
-                    require_sender(settings)
-                    mailed.setdefault((event.target.email_id, event.trigger), {})[at] = self._task(event)
+                    of = await sender(self._account, self._layout, self._ctx, purpose=event.target.requires)
+                    mailed.setdefault((event.target.email_id, event.trigger, of), {})[at] = self._task(event)
             except DeliveryError as problem:
                 results[at] = problem
         for ats in chunks(list(fired), settings.trigger_batch):
             answers = await in_halves([fired[at] for at in ats], self._fire)
             results |= dict(zip(ats, answers, strict=True))
-        for (email_id, tag), tasks in mailed.items():
+        for (email_id, tag, of), tasks in mailed.items():
+            mail = partial(self._mail, email_id=email_id, tag=tag, of=of)
             for ats in chunks(list(tasks), settings.transactional_batch):
-                answers = await in_halves([tasks[at] for at in ats], partial(self._mail, email_id=email_id, tag=tag))
+                answers = await in_halves([tasks[at] for at in ats], mail)
                 results |= dict(zip(ats, answers, strict=True))
         return [results[at] for at in range(len(events))]
 
@@ -62,11 +66,11 @@ class Mailer:
         await self._account.ask("POST", "trigger-event", body=list(events))
         return [Outcome()] * len(events)
 
-    async def _mail(self, tasks: Sequence[Row], *, email_id: int, tag: str) -> list[Result]:
+    async def _mail(self, tasks: Sequence[Row], *, email_id: int, tag: str, of: Sender) -> list[Result]:
         body = {
             "tag": tag,
             "email_id": email_id,
-            "sender_credentials": credentials(require_sender(self._account.settings)),
+            "sender_credentials": credentials(of),
             "tasks": list(tasks),
         }
         try:
@@ -132,20 +136,6 @@ def event_name(name: str, settings: SmartEmailingSettings) -> str:
         f"event {name!r} cannot be written as SmartEmailing takes names of events ({settings.event_name_regex}); "
         "choose another name, there and in connectors.yaml"
     )
-
-
-def require_sender(settings: SmartEmailingSettings) -> Sender:
-    """Who mails are from. Raises PermanentError where the settings do not say."""
-    if settings.sender is None:
-        raise PermanentError(
-            "a trigger with an email_id takes a sender; give settings.sender: from, sender_name, reply_to"
-        )
-    return settings.sender
-
-
-def credentials(sender: Sender) -> Row:
-    """A sender as the vendor takes it."""
-    return {"from": sender.from_address, "sender_name": sender.sender_name, "reply_to": sender.reply_to}
 
 
 def _as_many_as_fit(products: Sequence[Product], room: int) -> list[Row]:

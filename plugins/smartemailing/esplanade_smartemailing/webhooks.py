@@ -16,7 +16,6 @@ from urllib.parse import parse_qs
 from msgspec import Struct
 
 from esplanade import BodyPath, PermanentError, address_in, read_body
-from esplanade.bodies import addresses_in
 from esplanade.http import same
 
 from .settings import EVENT_PARAMETER, SECRET_PARAMETER
@@ -131,4 +130,12 @@ def _number(value: Tree) -> str | None:
 def _data(tree: Tree) -> dict[str, Any]:
     if not isinstance(tree, dict):
         return {}
-    return {key: value for key, value in tree.items() if key not in EVENT_PATHS and not addresses_in([key, value])}
+    return {key: value for key, value in tree.items() if key not in EVENT_PATHS and not _has_address([key, value])}
+
+
+def _has_address(tree: Tree) -> bool:
+    if isinstance(tree, dict):
+        return _has_address([*tree, *tree.values()])
+    if isinstance(tree, list):
+        return any(map(_has_address, tree))
+    return isinstance(tree, str) and any(address_in(word) is not None for word in tree.split())

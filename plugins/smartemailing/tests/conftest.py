@@ -199,10 +199,10 @@ class Plugin:
         pages = await self.pages()
         return {each.email: each for page in pages for each in page.reports}, pages[-1].covers
 
-    async def hears(self, body=b"", query="", headers=None, method="POST"):
+    async def hears(self, body=b"", query="", headers=None, method="POST", came_at=NOW):
         """What a call of the vendor is read as."""
         raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        request = InboundRequest(method=method, query=query, headers=headers or {}, body=raw, received_at=NOW)
+        request = InboundRequest(method=method, query=query, headers=headers or {}, body=raw, received_at=came_at)
         return await self.connector.on_inbound_webhook(request, self.ctx)
 
 

@@ -55,8 +55,12 @@ class TestCheck:
         assert words in told.detail
 
     async def test_mails_need_a_sender(self, open_plugin):
-        async with open_plugin(sender=None) as plugin:
+        async with open_plugin({"consents": {}}, sender=None) as plugin:
             assert "give settings.sender" in (await self.check(plugin)).detail
+
+    async def test_that_of_a_purpose_will_do(self, open_plugin):
+        async with open_plugin(sender=None) as plugin:
+            assert (await self.check(plugin)).status == "ok"
 
     async def test_what_is_put_right_is_seen_at_once(self, open_plugin, twin):
         async with open_plugin({"consents": {"n": SmartEmailingConsent(list=77)}}) as plugin:

@@ -209,6 +209,36 @@ class TestDenial:
         assert {statuses(f"p{at}@example.com")[7] for at in range(50)} == {"unsubscribed"}
 
 
+class TestManyDenials:
+    """More than can be looked up one by one, of people whom the vendor is known to have."""
+
+    @pytest.fixture
+    def many(self, plugin, sign_up):
+        known = {f"p{at}@example.com": sign_up(f"p{at}@example.com", lists={7: "confirmed"}) for at in range(50)}
+        return [plugin.a_consent("denied", email, "service", remote_id=each) for email, each in known.items()]
+
+    async def test_they_share_one_request(self, plugin, many, sent, statuses):
+        results = await plugin.consents(*many)
+        assert [each.remote_id for each in results] == [each.remote_id for each in many]
+        assert [len(body["data"]) for body in sent()] == [50]
+        assert all(statuses(each.email) == {7: "confirmed", 9: "unsubscribed"} for each in many)
+
+    async def test_a_contact_that_has_another_address_by_now_is_found_by_its_id(self, plugin, many, twin, statuses):
+        twin.account.rename(many[3].email, "elsewhere@example.com")
+        await plugin.consents(*many)
+        assert statuses("elsewhere@example.com")[9] == "unsubscribed"
+
+    async def test_whoever_cannot_be_seen_to_in_time_comes_next(self, plugin, many, twin, statuses):
+        for at, each in enumerate(many):
+            twin.account.rename(each.email, f"elsewhere{at}@example.com")
+        waiting = many
+        while waiting:
+            results = await plugin.consents(*waiting)
+            assert all(isinstance(each, Outcome | RateLimited) for each in results)
+            waiting = [each for each, result in zip(waiting, results, strict=True) if isinstance(result, RateLimited)]
+        assert {statuses(f"elsewhere{at}@example.com")[9] for at in range(50)} == {"unsubscribed"}
+
+
 class TestAnotherContactThanTheHubKnew:
     async def test_a_grant_takes_the_former_one_off_its_lists_and_its_opt_outs_along(self, plugin, sign_up, statuses):
         known = sign_up("old@example.com", lists={7: "confirmed", 9: "unsubscribed", 12: "confirmed"})

@@ -89,8 +89,8 @@ class TestSomebodyWhoOptedOut:
         assert (asked(twin), statuses()) == ([ADA], {7: "unsubscribed"})
 
     async def test_unknown_to_the_hub_stays_out_where_only_the_new_are_asked(self, ask, sign_up, twin, statuses):
-        known = sign_up(lists={7: "unsubscribed"})
-        await ask(target=NEW_ONLY, remote_id=known)
+        sign_up(lists={7: "unsubscribed"})
+        await ask(target=NEW_ONLY)
         assert (asked(twin), statuses()) == ([], {7: "unsubscribed"})
 
     async def test_is_asked_where_the_hub_is_master_too(self, open_plugin, sign_up, twin, statuses):
@@ -103,6 +103,14 @@ class TestSomebodyWhoOptedOut:
         sign_up(blacklisted=1)
         await ask()
         assert asked(twin) == []
+
+
+async def test_a_contact_that_the_hub_has_made_is_new_to_the_vendor_where_only_the_new_are_asked(
+    ask, plugin, twin, statuses
+):
+    known = (await plugin.profile(desired={"town": "Brno"})).remote_id
+    await ask(target=NEW_ONLY, remote_id=known)
+    assert (asked(twin), statuses()) == ([ADA], {})
 
 
 async def test_where_only_the_new_are_asked_others_are_taken_at_once(ask, sign_up, twin, statuses):

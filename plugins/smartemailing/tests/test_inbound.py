@@ -1,5 +1,6 @@
 """Calls of the vendor: whoever they name is read again before anything is believed, save for the echo of a large import."""
 
+from datetime import timedelta
 from typing import get_args
 
 import pytest
@@ -9,7 +10,7 @@ from esplanade.testing import Fault
 from esplanade_smartemailing.echoes import AWAITED_S, LARGE
 from esplanade_smartemailing.twin_habits import BodyShape
 
-from .conftest import ADA
+from .conftest import ADA, NOW
 
 EVE = "eve@example.com"
 
@@ -117,6 +118,42 @@ async def test_a_call_that_names_nobody_is_kept_for_a_person(plugin):
         await plugin.hears({"hello": "world"})
 
 
+class TestCallsThatWaited:
+    """Of several about one contact, those that came before it was read say nothing more."""
+
+    CHANGED = "event_name=updated_contact"
+
+    async def test_need_no_reading_of_their_own(self, plugin, sign_up, calls, clock):
+        sign_up()
+        await clock.advance(10)
+        assert len(await plugin.hears({"emailaddress": ADA}, self.CHANGED)) == 1
+        calls()
+        assert await plugin.hears({"emailaddress": ADA}, self.CHANGED, came_at=NOW + timedelta(seconds=5)) == []
+        assert await plugin.hears({"emailaddress": ADA}, self.CHANGED, came_at=NOW - timedelta(seconds=5)) == []
+        assert reads(calls) == []
+
+    @pytest.mark.parametrize("seconds", [10, 11])
+    async def test_one_that_came_as_it_was_read_or_later_has_it_read_again(self, plugin, sign_up, clock, seconds):
+        sign_up()
+        await clock.advance(10)
+        for at in (0, seconds):
+            came_at = NOW + timedelta(seconds=at)
+            assert len(await plugin.hears({"emailaddress": ADA}, self.CHANGED, came_at=came_at)) == 1
+
+    async def test_one_that_is_read_once_more_is_not_covered_by_its_own_reading(self, plugin, sign_up, clock):
+        sign_up()
+        await clock.advance(10)
+        for _ in range(2):
+            assert len(await plugin.hears({"emailaddress": ADA}, self.CHANGED)) == 1
+
+    async def test_what_happened_is_told_of_each(self, plugin, sign_up, clock):
+        sign_up()
+        await clock.advance(10)
+        for at in range(2):
+            came_at = NOW + timedelta(seconds=at)
+            assert len(await plugin.hears({"emailaddress": ADA, "event": "clicked"}, came_at=came_at)) == 2
+
+
 class TestTheEchoOfAnImport:
     async def imported(self, plugin, count=LARGE):
         events = [plugin.a_profile(f"P{at}@example.com", desired={"town": "Brno"}) for at in range(count)]
@@ -166,6 +203,14 @@ class TestTheEchoOfAnImport:
         await clock.advance(AWAITED_S + 1)
         assert len(await tell("updated_contact", "p0@example.com")) == 1
         await self.imported(plugin)
+        assert await tell("updated_contact", "p0@example.com") == []
+        assert len(await tell("updated_contact", "p0@example.com")) == 1
+
+    async def test_of_two_imports_the_later_one_is_awaited_for_longer(self, plugin, tell, clock):
+        await self.imported(plugin)
+        await clock.advance(AWAITED_S - 1)
+        await self.imported(plugin)
+        await clock.advance(2)
         assert await tell("updated_contact", "p0@example.com") == []
         assert len(await tell("updated_contact", "p0@example.com")) == 1
 

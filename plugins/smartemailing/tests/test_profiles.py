@@ -64,8 +64,18 @@ class TestAudiences:
         await plugin.profile(add=add)
         assert {twin.account.lists[number].name for number in statuses()} == {"churn-risk"}
 
-    async def test_without_a_sender_none_can_be_made(self, open_plugin, twin):
+    async def test_one_is_made_with_the_sender_of_a_purpose_where_the_settings_name_none(self, open_plugin, sent):
         async with open_plugin(sender=None) as plugin:
+            await plugin.profile(add={"churn-risk": AUDIENCES["churn-risk"]})
+        (body,) = sent("contactlists")
+        assert (body["senderemail"], body["sendername"], body["replyto"]) == (
+            "news@shop.example",
+            "Shop",
+            "help@shop.example",
+        )
+
+    async def test_without_a_sender_none_can_be_made(self, open_plugin, twin):
+        async with open_plugin({"consents": {}}, sender=None) as plugin:
             with pytest.raises(PermanentError, match=r"audiences\.churn-risk: .* give settings\.sender"):
                 await plugin.profile(add={"churn-risk": AUDIENCES["churn-risk"]})
 
@@ -174,10 +184,28 @@ class TestAContactThatIsAnotherByNow:
     async def test_one_whose_address_was_changed_there_leaves_its_lists(self, plugin, sign_up, twin, statuses):
         known = sign_up(lists={7: "confirmed", 9: "unsubscribed", 12: "confirmed"})
         twin.account.rename(ADA, "theirs@example.com")
-        await plugin.profile(remote_id=known, desired={"town": "Brno"}, changed={}, remove={"vip": AUDIENCES["vip"]})
+        desired = {"town": "Brno", "name": "Ada"}
+        await plugin.profile(
+            remote_id=known, desired=desired, changed={"name": "Ada"}, remove={"vip": AUDIENCES["vip"]}
+        )
         assert statuses("theirs@example.com") == {9: "unsubscribed"}
         assert statuses() == {7: "confirmed", 9: "unsubscribed"}
-        assert twin.account.find(ADA).values == {"town": "Brno"}
+        assert twin.account.find(ADA).values == desired
+
+    async def test_one_that_only_leaves_an_audience_leaves_it_wherever_it_is(self, plugin, sign_up, statuses):
+        """So the hub takes a former contact off its lists; what else that one has must not come back to the old address."""
+        known = sign_up("theirs@example.com", lists={7: "confirmed", 12: "confirmed"})
+        outcome = await plugin.profile(
+            remote_id=known, desired={"town": "Brno"}, changed={}, remove={"vip": AUDIENCES["vip"]}
+        )
+        assert outcome.remote_id == known
+        assert statuses("theirs@example.com") == {7: "confirmed"}
+        assert not statuses()
+
+    async def test_one_that_is_gone_leaves_nothing(self, plugin, twin, statuses):
+        await plugin.profile(remote_id="4711", desired={"town": "Brno"}, changed={}, remove={"vip": AUDIENCES["vip"]})
+        assert not statuses()
+        assert [each.values for each in twin.account.contacts.values()] == [{}], "none of the person's fields"
 
     async def test_of_too_many_the_rest_comes_next(self, plugin):
         people = [plugin.a_profile(f"p{at}@example.com", remote_id=str(100 + at)) for at in range(25)]

@@ -205,6 +205,7 @@ class TestOnlyWhatChanged:
 
     async def test_goes_back_a_little_further_for_clocks_differ(self, since, people, clock):
         people(1)
+        await clock.advance(3_600)
         await since.pull()
         await clock.advance(600)
         assert len((await since.pull())[0]) == 1

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 import structlog
+from msgspec.structs import replace
 
 from esplanade import (
     AuthenticationError,
@@ -15,10 +16,10 @@ from esplanade import (
     UnreadableAnswer,
 )
 from esplanade.testing import Fault
-from esplanade_smartemailing.settings import SmartEmailingTrigger
+from esplanade_smartemailing.settings import SmartEmailingConsent, SmartEmailingTrigger
 from esplanade_smartemailing.triggers import event_name
 
-from .conftest import ADA
+from .conftest import ADA, ASKING
 from .test_settings import settings
 
 SENDS = "send/transactional-emails-bulk"
@@ -187,8 +188,24 @@ class TestMails:
         assert results == [Outcome()] * 11
         assert sorted(mailed(twin)) == sorted({each.email for each in events} - {"no..good@example.com"})
 
+    async def test_it_is_from_the_sender_of_the_purpose_that_it_requires(self, open_plugin, twin, sent):
+        twin.account.lists[9].senderemail = "service@shop.example"
+        asking = SmartEmailingConsent(list=7, double_opt_in=replace(ASKING, from_address="asking@shop.example"))
+        target = SmartEmailingTrigger(email_id=71, requires="service")
+        for consents, address in (
+            (
+                {"newsletter": SmartEmailingConsent(list=7), "service": SmartEmailingConsent(list=9)},
+                "service@shop.example",
+            ),
+            ({"newsletter": asking, "service": SmartEmailingConsent(list=9)}, "asking@shop.example"),
+        ):
+            async with open_plugin({"consents": consents}, sender=None) as plugin:
+                await plugin.trigger(target=target)
+            (body,) = sent("send/transactional-emails-bulk")
+            assert body["sender_credentials"]["from"] == address
+
     async def test_without_a_sender_it_says_so(self, open_plugin, calls):
-        async with open_plugin(sender=None) as plugin:
+        async with open_plugin({"consents": {}}, sender=None) as plugin:
             mail, event = await plugin.triggers(plugin.a_trigger(trigger="order"), plugin.a_trigger())
         assert "give settings.sender" in str(mail)
         assert event == Outcome()

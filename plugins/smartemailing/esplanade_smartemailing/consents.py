@@ -52,7 +52,7 @@ class Consents:
         self._layout = layout
         self._ctx = ctx
         self._imports = Imports(account, layout, echoes, ctx.clock)
-        self._singly = SINGLY
+        self._singly = self._revocable = SINGLY
         self._many = False
         """Whether there are more opt-outs than can be looked up one by one."""
 
@@ -140,7 +140,7 @@ class Consents:
                     if self._many:
                         await self._opt_out_former(event, result.remote_id)
                     if event.target.purpose is not None:
-                        await self._account.revoke(result.remote_id, event.target.purpose)
+                        await self._revoke(result.remote_id, event.target.purpose)
                     return result
                 case "granted":
                     await self._replace_former(event, result.remote_id)
@@ -174,6 +174,12 @@ class Consents:
         self._go_alone()
         former = await self._account.read(event.remote_id)
         return None if former is None or same_address(former["emailaddress"], event.email) else former
+
+    async def _revoke(self, contact: str, purpose: int) -> None:
+        if not self._revocable:
+            raise put_off()
+        self._revocable -= 1
+        await self._account.revoke(contact, purpose)
 
     def _go_alone(self) -> None:
         if not self._singly:

@@ -223,6 +223,17 @@ class TestManyDenials:
         assert [len(body["data"]) for body in sent()] == [50]
         assert all(statuses(each.email) == {7: "confirmed", 9: "unsubscribed"} for each in many)
 
+    async def test_what_is_on_record_of_them_is_revoked_in_as_many_calls_as_that_takes(self, plugin, many, twin):
+        events = [plugin.a_consent("denied", each.email, remote_id=each.remote_id) for each in many]
+        for each in many:
+            twin.account.connect(twin.account.find(each.email), 2, None, None)
+        rounds = 0
+        while events:
+            results = await plugin.consents(*events)
+            events = [each for each, result in zip(events, results, strict=True) if isinstance(result, RateLimited)]
+            rounds += 1
+        assert (rounds, twin.account.connections) == (3, {})
+
     async def test_a_contact_that_has_another_address_by_now_is_found_by_its_id(self, plugin, many, twin, statuses):
         twin.account.rename(many[3].email, "elsewhere@example.com")
         await plugin.consents(*many)

@@ -382,7 +382,130 @@ async def test_many_deliveries_are_erased_a_few_at_a_time(store):
     assert units == 4
 
 
+# Addresses and contacts that are somebody else's by now.
+
+
+async def taken_over(store):
+    """Ada has left an address and a contact, which are Bob's since."""
+
+    def known(unit):
+        person = unit.add_person("ada@mail.example", "ada@mail.example", "u-1", NOW).id
+        bob = unit.add_person("bob@mail.example", "bob@mail.example", "u-2", NOW).id
+        former = [Contact(email="bob@mail.example", remote_id="contact-of-bob")]
+        unit.save_remote(Remote(person=person, connector="crm", remote_id="contact-of-ada", former=former))
+        unit.save_remote(Remote(person=bob, connector="crm", remote_id="contact-of-bob", email="bob@mail.example"))
+        return person
+
+    return await store.run(known)
+
+
+async def test_what_is_anothers_is_no_word_of_the_person(store):
+    person = await taken_over(store)
+    for each in (store.read, store.run):
+        assert await each(lambda reader: reader.is_anothers(person, email_key="bob@mail.example"))
+        assert await each(lambda reader: reader.is_anothers(person, contact=("crm", "contact-of-bob")))
+        assert not await each(lambda reader: reader.is_anothers(person, email_key="ada@mail.example"))
+        assert not await each(lambda reader: reader.is_anothers(person, contact=("crm", "contact-of-ada")))
+        assert not await each(lambda reader: reader.is_anothers(person, contact=("mail", "contact-of-bob")))
+        assert not await each(lambda reader: reader.is_anothers(person, email_key="nobody@mail.example"))
+    begun = await store.run(lambda unit: unit.begin_erasure(person, (), NOW))
+    assert begun.words == Words.of(["ada@mail.example"], ["u-1"], [("crm", "contact-of-ada")])
+
+
+async def test_what_waits_to_be_folded_stays_with_whoever_has_a_former_address_now(store):
+    person = await taken_over(store)
+    denied = {"email": "bob@mail.example", "purpose": "n", "state": "denied"}
+    told = {"remote_id": "contact-of-bob", "consents": {"n": "denied"}}
+    await store.accept([mine("a-1"), entry("consent", denied, "b-1"), entry("report", told, "b-2", origin="crm")])
+    await erased(store, person)
+    assert await ids(store) == ["b-1", "b-2"]
+
+
+async def test_dead_letters_stay_with_whoever_has_a_former_address_now(store):
+    person = await taken_over(store)
+
+    def letters(unit):
+        denied = entry("consent", {"email": "bob@mail.example", "purpose": "n", "state": "denied"})
+        hooked = webhook('{"email": "bob@mail.example", "opt_out": true}')
+        both = webhook('{"email": "ada@mail.example", "contact": "contact-of-bob", "by": "bob@mail.example"}')
+        theirs = entry("consent", {"email": "ada@mail.example", "purpose": "n", "state": "denied"})
+        return [
+            unit.enqueue(delivery(None, lane=":fold", kind="fold", state="parked", payload=encode(denied))),
+            unit.enqueue(delivery(None, lane="crm:in", kind="webhook", state="dead", payload=hooked)),
+            unit.enqueue(delivery(None, lane="crm:in", kind="webhook", state="dead", payload=both)),
+            unit.enqueue(delivery(None, lane=":fold", kind="fold", state="parked", payload=encode(theirs))),
+        ]
+
+    numbers = await store.run(letters)
+    assert (await erased(store, person)).kept == 1
+    left = [await store.read(lambda reader, n=number: reader.delivery(n)) for number in numbers]
+    assert [each is not None for each in left] == [True, True, True, False]
+
+
+async def test_an_address_that_somebody_takes_over_while_the_erasure_is_under_way_is_theirs(store):
+    def known(unit):
+        person = unit.add_person("ada@mail.example", "ada@mail.example", None, NOW)
+        former = [Contact(email="old@mail.example")]
+        unit.save_remote(Remote(person=person.id, connector="crm", former=former))
+        return person.id
+
+    person = await store.run(known)
+    begun = await store.run(lambda unit: unit.begin_erasure(person, (), NOW))
+    assert "old@mail.example" in begun.words.addresses
+    await store.run(lambda unit: unit.add_person("old@mail.example", "old@mail.example", None, NOW))
+    await store.accept([mine("o-1", "old@mail.example"), mine("a-1")])
+    await carry_through(store, begun)
+    assert await ids(store) == ["o-1"]
+
+
 # Webhooks.
+
+
+UTF_16 = '{"event": "link_clicked", "email": "ada@mail.example"}'.encode("utf-16")
+REFERRED = b"<r><email>&#97;d&#x61;&#64;mail.example</email><name>wordofada</name></r>"
+PARTED = b"<r><email>a<![CDATA[da@ma]]>il.exa<!-- -->mple</email><name>wordofada</name></r>"
+EBCDIC = "email: ada@mail.example".encode("cp037")
+HIDDEN = [
+    (UTF_16, "application/json"),
+    ("email: ada@mail.example".encode("utf-16-be"), "text/plain; charset=utf-16-be"),
+    (REFERRED, "text/xml"),
+    (REFERRED.decode().encode("utf-16"), "application/xml"),
+    (PARTED, "text/xml"),
+    (PARTED, "application/json"),
+    (EBCDIC, "text/plain; charset=cp037"),
+    (b'{"email": "\\u0061da@mail.example"}', "application/json"),
+    (b"email=%61da%40mail.example", "application/x-www-form-urlencoded"),
+]
+
+
+@pytest.mark.parametrize(("body", "content_type"), HIDDEN)
+async def test_a_webhook_is_found_in_every_form_that_the_core_reads(backend, store, body, content_type):
+    person = await ada(store)
+    raw = encode(WebhookIn(method="POST", headers={"content-type": content_type}, body=body))
+    await store.accept([entry("webhook", raw, "w-1", origin="crm")])
+
+    def letters(unit):
+        letter = {"lane": "crm:in", "kind": "webhook", "payload": raw}
+        for state in ("done", "dead", "parked"):
+            unit.enqueue(delivery(None, **letter, state=state))
+        parked = encode(entry("webhook", raw, "w-2", origin="crm"))
+        unit.enqueue(delivery(None, lane=":fold", kind="fold", state="parked", payload=parked))
+
+    await store.run(letters)
+    assert any(body in path.read_bytes() for path in backend.folder.iterdir())
+    assert (await erased(store, person)).kept == 0
+    assert await ids(store) == []
+    assert not [path.name for path in backend.folder.iterdir() if body in path.read_bytes()]
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16"])
+async def test_a_webhook_of_any_form_is_kept_for_the_others_in_it(store, charset):
+    person = await ada(store)
+    both = '[{"email": "ada@mail.example"}, {"email": "bob@mail.example", "opt_out": true}]'.encode(charset)
+    raw = encode(WebhookIn(method="POST", headers={"content-type": "application/json"}, body=both))
+    await store.accept([entry("webhook", raw, "w-1", origin="crm")])
+    assert (await erased(store, person)).kept == 1
+    assert await ids(store) == ["w-1"]
 
 
 @pytest.mark.parametrize("state", ["pending", "in_flight", "dead", "parked"])

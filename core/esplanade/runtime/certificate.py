@@ -13,6 +13,22 @@ from esplanade.web.port import Certified
 
 NEVER = "the vendor was never told of this person, as far as the hub knows"
 
+BY_HAND = " (asked again, it is not found by an address: erase it by hand)"
+
+
+class Asked(Struct, frozen=True, kw_only=True):
+    """What a vendor is asked to erase."""
+
+    ref: PersonRef
+    by_address: bool = True
+    """Whether it is looked for by its address, too. Not where the hub knows no address of it that is the person's: then its id
+    must do, and the address in ``ref`` is the person's own."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in the certificate."""
+        return _named(self.ref.remote_id, self.ref.email if self.by_address else None)
+
 
 class Known(Struct, frozen=True, kw_only=True):
     """Who is meant by an address: somebody who is there, or of whom only the number is left."""
@@ -23,8 +39,9 @@ class Known(Struct, frozen=True, kw_only=True):
     lineage: frozenset[int] = frozenset()
     """Those who were merged into them."""
     emails: tuple[str, ...] = ()
-    """Every address that they have or had, the present one first."""
+    """Every address that they have, or had and nobody else has now, the present one first."""
     remotes: list[Remote] = field(default_factory=list)
+    """What vendors hold, less the addresses and contacts that are by now somebody else's."""
 
     @property
     def name(self) -> str:
@@ -36,11 +53,14 @@ class Known(Struct, frozen=True, kw_only=True):
         return next((each for each in self.remotes if each.connector == connector), None)
 
 
-def contacts(known: Known, connector: str) -> list[PersonRef]:
+def contacts(known: Known, connector: str) -> list[Asked]:
     """Everything by which a vendor may know the person: its contacts, then the addresses that none of them has."""
     emails = [*known.emails, known.asked_by.given]
     found = [
-        PersonRef(person=known.name, email=email or emails[0], remote_id=theirs)
+        Asked(
+            ref=PersonRef(person=known.name, email=email or emails[0], remote_id=theirs),
+            by_address=email is not None,
+        )
         for theirs, email in _told(known.remote(connector))
     ]
     keys = {address_key(email) for _, email in _told(known.remote(connector)) if email}
@@ -48,7 +68,7 @@ def contacts(known: Known, connector: str) -> list[PersonRef]:
         key = address_key(email)
         if key not in keys:
             keys.add(key)
-            found.append(PersonRef(person=known.name, email=email))
+            found.append(Asked(ref=PersonRef(person=known.name, email=email)))
     return found
 
 
@@ -60,17 +80,17 @@ def by_hand(known: Known, connector: str) -> str:
     return f"if {known.asked_by.given} is there at the vendor, erase it by hand"
 
 
-def answered(connector: str, erased: Sequence[PersonRef], missing: Sequence[PersonRef]) -> Certified:
+def answered(connector: str, erased: Sequence[Asked], missing: Sequence[Asked]) -> Certified:
     """What a vendor that was asked has answered."""
     if not erased:
         return Certified(connector=connector, result="not-found", detail=f"not there at the vendor: {_all(missing)}")
     return Certified(connector=connector, result="erased", detail=f"erased at the vendor: {_all(erased)}")
 
 
-def failed(connector: str, left: Sequence[tuple[PersonRef, str]], erased: Sequence[PersonRef]) -> Certified:
+def failed(connector: str, left: Sequence[tuple[Asked, str]], erased: Sequence[Asked]) -> Certified:
     """What could not be erased, each with the reason."""
-    said = "; ".join(f"{_of(ref)}: {why}" for ref, why in left)
-    addresses = ", ".join(dict.fromkeys(ref.email for ref, _ in left))
+    said = "; ".join(f"{one.name}: {why}{'' if one.by_address else BY_HAND}" for one, why in left)
+    addresses = ", ".join(dict.fromkeys(one.ref.email for one, _ in left))
     also = f" Erased: {_all(erased)}." if erased else ""
     return Certified(
         connector=connector,
@@ -95,12 +115,8 @@ def _told(remote: Remote | None) -> list[tuple[str | None, str | None]]:
     return [(theirs, email) for theirs, email in every if theirs or email]
 
 
-def _all(refs: Iterable[PersonRef]) -> str:
-    return " and ".join(map(_of, refs))
-
-
-def _of(ref: PersonRef) -> str:
-    return _named(ref.remote_id, ref.email)
+def _all(every: Iterable[Asked]) -> str:
+    return " and ".join(each.name for each in every)
 
 
 def _named(theirs: str | None, email: str | None) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Any, Literal, TypeVar
 
@@ -53,6 +53,7 @@ class Shared(Struct, kw_only=True):
     clock: Clock
     registry: Registry
     world: Callable[[], World]
+    hook_keys: Callable[[], Mapping[str, str]]
     alert: Callable[[str, str], None]
     on_pause: Callable[[str, Pause], None]
     on_journalled: Callable[[int], None]
@@ -181,6 +182,7 @@ class Connection:
             ctx=self.ctx,
             clock=shared.clock,
             rng=shared.rng,
+            hook_key=shared.hook_keys().get(self.config.name, ""),
         )
         unpaced = Pacer(Pace(), shared.clock)  # what reading a webhook asks the vendor is paced like the rest
         self.outbound = self._lane(outbound, self.pacer, self.config.pace.concurrency, Health, shared, log)

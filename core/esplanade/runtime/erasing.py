@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from msgspec.structs import replace
+
 from esplanade.clock import Clock, rfc3339
 from esplanade.context import Log
 from esplanade.ingest.suppression import suppressed
+from esplanade.records import Person, Remote
 from esplanade.store.erasures import Erasure
 from esplanade.store.port import Reader, Store, Unit
 from esplanade.store.slices import carry_through
-from esplanade.sync.identity import Address, normalise
+from esplanade.sync.identity import Address, address_key, normalise
 from esplanade.web.port import Erased
 
 from .alerts import Alerts
@@ -85,13 +88,33 @@ class Erasing:
 def _known(reader: Reader, address: Address) -> Known | None:
     person = reader.person_by_email(address.key)
     if person is not None:
-        emails = tuple(dict.fromkeys(each for each in (person.email, *person.emails) if each))
+        emails = tuple(
+            dict.fromkeys(filter(None, (_own(reader, person, each) for each in (person.email, *person.emails))))
+        )
         return Known(
             person=person.id,
             asked_by=address,
             lineage=frozenset(person.lineage),
             emails=emails,
-            remotes=reader.remotes(person.id),
+            remotes=[_own_contacts(reader, person, each) for each in reader.remotes(person.id)],
         )
     found = suppressed(reader, email_key=address.key)
     return None if found is None else Known(person=found.person, asked_by=address)
+
+
+def _own(reader: Reader, person: Person, email: str | None) -> str | None:
+    """An address, unless it is by now somebody else's, who is not to be erased with the person."""
+    return email if email and not reader.is_anothers(person.id, email_key=address_key(email)) else None
+
+
+def _own_contacts(reader: Reader, person: Person, remote: Remote) -> Remote:
+    """What a vendor holds of a person, less the addresses and the contacts that are by now somebody else's."""
+
+    def own_id(theirs: str | None) -> str | None:
+        return theirs if theirs and not reader.is_anothers(person.id, contact=(remote.connector, theirs)) else None
+
+    former = [
+        replace(each, remote_id=own_id(each.remote_id), email=_own(reader, person, each.email))
+        for each in remote.former
+    ]
+    return replace(remote, remote_id=own_id(remote.remote_id), email=_own(reader, person, remote.email), former=former)

@@ -370,6 +370,7 @@ class Hub:
             clock=self.clock,
             registry=self.registry,
             world=lambda: self._world,
+            hook_keys=self.hook_keys,
             alert=self.alert,
             on_pause=self._pausing.on_verdict,
             on_journalled=self.intake.added,

@@ -23,7 +23,7 @@ from esplanade.model import PersonRef, Report
 from esplanade.web.port import Certified
 
 from . import certificate
-from .certificate import Known
+from .certificate import Asked, Known
 from .connection import GRACE_S, Connection, asked
 from .load import Loaded
 
@@ -82,19 +82,19 @@ class Vendors:
     async def _asked(self, connection: Connection, known: Known) -> Certified:
         """Ask about every contact, one after the other; what fails with one is no reason to leave the others."""
         name = connection.config.name
-        erased: list[PersonRef] = []
-        missing: list[PersonRef] = []
-        left: list[tuple[PersonRef, str]] = []
+        erased: list[Asked] = []
+        missing: list[Asked] = []
+        left: list[tuple[Asked, str]] = []
         async with self._turns.setdefault(name, asyncio.Lock()):
             quiet = await _calls_ended(connection, {known.person, *known.lineage})
-            for ref in certificate.contacts(known, name):
+            for one in certificate.contacts(known, name):
                 try:
-                    (erased if await _erased(connection, ref) else missing).append(ref)
+                    (erased if await _erased(connection, one) else missing).append(one)
                 except (EsplanadeError, TimeoutError) as problem:
-                    left.append((ref, _told_of(problem, connection)))
+                    left.append((one, _told_of(problem, connection)))
                 else:
                     if not quiet:
-                        left.append((ref, "a call for this person has not ended, and may make it anew"))
+                        left.append((one, "a call for this person has not ended, and may make it anew"))
         if left:
             return certificate.failed(name, left, erased)
         return certificate.answered(name, erased, missing)
@@ -110,10 +110,13 @@ async def _calls_ended(connection: Connection, people: set[int]) -> bool:
     return True
 
 
-async def _erased(connection: Connection, ref: PersonRef) -> bool:
+async def _erased(connection: Connection, one: Asked) -> bool:
     """Have one contact erased and see that it is; whether there was one. Raises DeliveryError, PluginError, TimeoutError."""
+    ref = one.ref
     by_address = PersonRef(person=ref.person, email=ref.email)
     found = await _erase(connection, ref)
+    if not one.by_address:
+        return found
     is_there = await _is_there(connection, by_address)
     if ref.remote_id is not None and (is_there or not found):  # it may have another id by now, or not be the only one
         found = await _erase(connection, by_address) or found
@@ -128,22 +131,27 @@ async def _is_there(connection: Connection, by_address: PersonRef) -> bool:
     if not connection.traits.can_fetch:
         return False
     try:
-        report = await _within(connection, connection.plugin.fetch(by_address, connection.ctx))
+        report = await _within(connection, lambda: connection.plugin.fetch(by_address, connection.ctx))
     except DeliveryError as problem:
         raise TemporaryError(f"the vendor took it, and could not be read back: {words(problem)}") from problem
     return isinstance(report, Report) and not report.deleted
 
 
 async def _erase(connection: Connection, ref: PersonRef) -> bool:
-    found: object = await _within(connection, connection.plugin.erase(ref, connection.ctx))
+    found: object = await _within(connection, lambda: connection.plugin.erase(ref, connection.ctx))
     if not isinstance(found, bool):
         raise PluginError(f"erase must return True or False, not {type(found).__name__}")
     return found
 
 
-async def _within(connection: Connection, answer: Awaitable[R]) -> R:
+async def _within(connection: Connection, method: Callable[[], Awaitable[R]]) -> R:
+    """Have a plugin's method called and answered in time; one that is not async may raise as soon as it is called."""
+
+    async def answer() -> R:
+        return await method()
+
     async with asyncio.timeout(connection.config.timeout + GRACE_S):
-        return await asked(answer)
+        return await asked(answer())
 
 
 def _told_of(problem: Exception, connection: Connection) -> str:

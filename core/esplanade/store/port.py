@@ -136,6 +136,10 @@ class Reader(Protocol):
         """Who was erased that was known by this ``email``, ``id`` or ``remote`` (connector, NUL, id); None: nobody."""
         ...
 
+    def is_anothers(self, person: int, *, email_key: str | None = None, contact: tuple[str, str] | None = None) -> bool:
+        """Whether this address, or this contact at a vendor (connector and its id), is by now that of somebody else."""
+        ...
+
     def erasure(self, person: int) -> Erasure | None: ...
     def open_erasures(self) -> list[Erasure]:
         """Those that an earlier process did not carry through, or after which it had not asked the vendors."""

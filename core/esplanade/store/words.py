@@ -1,12 +1,13 @@
 """The words of a person who is erased, and where they are found in what was stored as it came.
 
-Addresses are found in any case, percent-encoded, and escaped as JSON does it. Ids are found as whole words only, because a short
-one stands in many a number.
+Addresses are found in any case, percent-encoded, and escaped as JSON and XML do it; in webhooks also in every character set and
+form that the core reads. Ids are found as whole words only, because a short one stands in many a number.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -18,12 +19,15 @@ from msgspec import Struct
 
 from esplanade.records import Entry
 
+from . import said
+
 DISTINCT = 4
 """Shorter ids are not looked for in free text."""
 
 _decode = msgspec.msgpack.Decoder().decode
 _ADDRESS = re.compile(r"[\w.+'-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _UNICODE = re.compile(r"\\u([0-9a-fA-F]{4})")
+_REFERENCE = re.compile(r"&#(?:(\d{1,7})|x([0-9a-fA-F]{1,6}));")
 _ESCAPE = re.compile(r"\\[nrtbf]")
 _RUN = re.compile(r"[a-z0-9]+")
 
@@ -55,8 +59,10 @@ class Finder:
 
     def may_hold(self, raw: bytes) -> bool:
         """False only when no word can be in it, however it is encoded."""
-        text = raw.lower()
-        return any(all(part in text for part in hint) for hint in self._hints)
+        text = raw.lower().replace(b"\0", b"")  # UTF-16 and UTF-32 have no more than NULs between
+        return any(all(part in text for part in hint) for hint in self._hints) or (
+            bool(self._hints) and said.may_hide(text)
+        )
 
     def about(self, entry: Entry) -> bool:
         """Whether an event is about the person, by the address or id that it gives for its own."""
@@ -85,7 +91,7 @@ class Finder:
 
     def alone(self, stored: Any) -> bool:
         """Whether no address of anybody else stands in a decoded value."""
-        for leaf in leaves(stored):
+        for leaf in leaves(said.spoken(stored) if isinstance(stored, Mapping) else stored):
             others = self._addresses.sub(" ", leaf)  # before a + in one of them is read as a blank
             if any(_ADDRESS.search(self._addresses.sub(" ", text)) for text in readings(others)):
                 return False
@@ -111,7 +117,7 @@ def texts(stored: Any) -> Iterator[str]:
 
 
 def leaves(stored: Any) -> Iterator[str]:
-    """Every text in a decoded value, keys too, in lower case and without JSON's escapes."""
+    """Every text in a decoded value, keys too, in lower case and without the escapes of JSON and XML; webhooks also as read."""
     match stored:
         case str():
             yield _plain(_unescaped(stored))
@@ -121,6 +127,8 @@ def leaves(stored: Any) -> Iterator[str]:
             for key, value in stored.items():
                 yield from leaves(key)
                 yield from leaves(value)
+            for tree in said.trees(stored):
+                yield from leaves(tree)
         case list() | tuple():
             for each in stored:
                 yield from leaves(each)
@@ -152,10 +160,17 @@ def _plain(text: str) -> str:
 
 
 def _unescaped(text: str) -> str:
+    if "&#" in text:
+        text = _REFERENCE.sub(_referred, text)
     if "\\" not in text:
         return text
     text = _UNICODE.sub(lambda found: chr(int(found[1], 16)), text)
     return _ESCAPE.sub(" ", text).replace("\\/", "/")
+
+
+def _referred(found: re.Match[str]) -> str:
+    number = int(found[1]) if found[1] else int(found[2], 16)
+    return chr(number) if number <= sys.maxunicode else found[0]
 
 
 def _any(words: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ import pytest
 from esplanade import Outcome, TemporaryError
 from esplanade.errors import EventError
 
-from .conftest import ONLY_PROFILES, consent, deliveries, email, person_of, profile, settled, trigger
+from .conftest import ONLY_PROFILES, consent, deliveries, email, folded, person_of, profile, send, settled, trigger
 
 WORDS = ["ada@example.com", "Ada@Example.com", "Adaword", "ada-cdp-id", "evidence-of-ada", "cart-of-ada"]
 
@@ -159,6 +159,30 @@ async def test_what_was_not_folded_yet_is_dropped_and_leaves_room(place):
     unfolded = hub.intake.unfolded
     await hub.erase("ada@example.com")
     assert hub.intake.unfolded == unfolded - 1 == await hub.store.read(lambda reader: reader.backlog())
+
+
+async def test_an_opt_out_that_waits_stays_with_whoever_has_a_former_address_now(place):
+    hub = await place.start()
+    for said in (
+        {"email": "old", "id": "u-1"},
+        {"email": "new", "id": "u-1", "previous_email": email("old")},
+        {"email": "old", "id": "u-2"},
+    ):
+        await send(hub, "profile", {**said, "fields": {"city": said["id"]}})
+        await settled(hub)
+    await consent(hub, "old", "granted")
+    await settled(hub)
+    (remote,) = await hub.store.read(lambda reader: reader.remotes(1))
+    assert [each.email for each in remote.former] == [email("old")]
+    fold, hub._fold._slice = hub._fold._slice, 0  # it stands still
+    await consent(hub, "old", "denied")
+    assert (await person_of(hub, "old")).consents["newsletter"].state == "granted"
+    assert (await hub.erase("new@example.com")).person == "p-1"
+    hub._fold._slice = fold
+    await profile(hub, "zed", city="Delft")
+    await folded(hub)
+    old = await person_of(hub, "old")
+    assert (old.name, old.consents["newsletter"].state) == ("p-2", "denied")
 
 
 async def test_many_are_erased_while_others_are_served(place):

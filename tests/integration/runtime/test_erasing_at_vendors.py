@@ -61,6 +61,14 @@ RAISES = """
     async def erase(self, person, ctx):
         raise ValueError(f"what to do with {person.email}?")
 """
+RAISES_AT_ONCE = """
+    def erase(self, person, ctx):
+        raise ValueError(f"what to do with {person.email}?")
+"""
+READS_BACK_AND_RAISES_AT_ONCE = """
+    def fetch(self, person, ctx):
+        raise ValueError(f"where is {person.email}?")
+"""
 SAYS_NOTHING = """
     async def erase(self, person, ctx):
         pass
@@ -176,6 +184,45 @@ async def test_a_former_contact_and_every_former_address_go_too(start, account):
     assert account.contacts == {}
 
 
+async def taken_over(hub):
+    """Somebody has a new address; their former one is somebody else's since."""
+    fields = {"city": "Delft"}
+    await send(hub, "profile", {"email": "ada", "id": "u-1", "fields": fields})
+    await settled(hub)
+    await send(hub, "profile", {"email": "new", "id": "u-1", "previous_email": email("ada"), "fields": fields})
+    await settled(hub)
+    await send(hub, "profile", {"email": "ada", "id": "u-2", "fields": {"city": "Breda"}})
+    await settled(hub)
+    assert ((await person_of(hub, "new")).id, (await person_of(hub, "ada")).id) == (1, 2)
+
+
+async def test_whoever_has_a_former_address_of_theirs_now_keeps_their_contact(start, account, vendor):
+    hub = await start()
+    await taken_over(hub)
+    assert account.contacts == {"9001": "ada@example.com", "9002": "new@example.com", "9003": "ada@example.com"}
+    before = len(vendor.requests)
+    names = "contact 9002 (new@example.com) and contact 9001"
+    assert await erased(hub, "new@example.com") == ("erased", f"erased at the vendor: {names}")
+    assert account.contacts == {"9003": "ada@example.com"}
+    assert not [path for request, *_ in vendor.requests[before:] if "ada" in (path := request.path_qs)]
+    assert (await person_of(hub, "ada")).id == 2
+
+
+async def test_whoever_has_a_former_contact_of_theirs_now_keeps_it(start, account):
+    hub = await start()
+    account.numbers = iter(["9001", "9002", "9001"])  # a vendor that has one contact for each address
+    await taken_over(hub)
+    assert await erased(hub, "new@example.com") == ("erased", "erased at the vendor: contact 9002 (new@example.com)")
+    assert account.contacts == {"9001": "ada@example.com"}
+
+
+async def test_a_contact_that_must_be_erased_by_hand_is_not_named_by_an_address_that_is_anothers(start):
+    hub = await start("")
+    await taken_over(hub)
+    _, detail = await erased(hub, "new@example.com")
+    assert detail.startswith("erase contact 9002 (new@example.com) and contact 9001 at the vendor by hand: ")
+
+
 async def test_a_contact_that_has_another_id_by_now_is_found_by_its_address(start, account):
     hub = await start(ERASES)
     await known(hub)
@@ -216,10 +263,12 @@ async def test_one_contact_that_fails_does_not_keep_the_others(start, account):
     [
         (LIES + FETCHES, "PermanentError: the vendor says that it is erased, and still shows it"),
         (RAISES, "PluginError: the plugin raised ValueError"),
+        (RAISES_AT_ONCE, "PluginError: the plugin raised ValueError"),
+        (ERASES + READS_BACK_AND_RAISES_AT_ONCE, "PluginError: the plugin raised ValueError"),
         (SAYS_NOTHING, "PluginError: erase must return True or False, not NoneType"),
         (HANGS, "no answer within 1 s"),
     ],
-    ids=["lies", "raises", "says nothing", "hangs"],
+    ids=["lies", "raises", "raises at once", "raises at once when read back", "says nothing", "hangs"],
 )
 async def test_a_plugin_that_does_not_do_it_has_failed(start, methods, why):
     hub = await start(methods, timeout="1s")

@@ -4,7 +4,7 @@ import pytest
 
 from esplanade.model import PersonRef
 from esplanade.records import Contact, Remote
-from esplanade.runtime.certificate import Known, answered, by_hand, contacts, failed, not_asked
+from esplanade.runtime.certificate import BY_HAND, Asked, Known, answered, by_hand, contacts, failed, not_asked
 from esplanade.sync.identity import normalise
 
 
@@ -14,7 +14,7 @@ def known(*emails, asked_by="ada@example.com", **remote):
 
 
 def asked(*args, **more):
-    return [(each.remote_id, each.email) for each in contacts(known(*args, **more), "crm")]
+    return [(each.ref.remote_id, each.ref.email) for each in contacts(known(*args, **more), "crm")]
 
 
 FORMER = [Contact(email="old@example.com", remote_id="7"), Contact(email="older@example.com"), Contact()]
@@ -47,7 +47,17 @@ def test_a_vendor_is_asked_for_its_contacts_and_for_every_address_that_none_of_t
 
 def test_another_vendors_contact_is_not_asked_for():
     person = known("ada@example.com", remote_id="9", email="ada@example.com")
-    assert contacts(person, "mail") == [PersonRef(person="p-1", email="ada@example.com")]
+    assert contacts(person, "mail") == [Asked(ref=PersonRef(person="p-1", email="ada@example.com"))]
+
+
+def test_a_contact_without_an_address_of_theirs_goes_by_its_id_alone():
+    former = [Contact(remote_id="7"), Contact(email="old@example.com", remote_id="8")]
+    person = known("ada@example.com", remote_id="9", email="ada@example.com", former=former)
+    assert [(each.name, each.by_address) for each in contacts(person, "crm")] == [
+        ("contact 9 (ada@example.com)", True),
+        ("contact 7", False),
+        ("contact 8 (old@example.com)", True),
+    ]
 
 
 def test_by_hand_only_what_the_vendor_was_told_is_named():
@@ -57,7 +67,9 @@ def test_by_hand_only_what_the_vendor_was_told_is_named():
     assert by_hand(known(), "crm") == "if ada@example.com is there at the vendor, erase it by hand"
 
 
-ONE, TWO = PersonRef(person="p-1", email="a@example.com", remote_id="9"), PersonRef(person="p-1", email="b@example.com")
+ONE = Asked(ref=PersonRef(person="p-1", email="a@example.com", remote_id="9"))
+TWO = Asked(ref=PersonRef(person="p-1", email="b@example.com"))
+THREE = Asked(ref=PersonRef(person="p-1", email="a@example.com", remote_id="7"), by_address=False)
 FIRST, SECOND = "contact 9 (a@example.com)", "the contact with the address b@example.com"
 
 
@@ -76,6 +88,11 @@ FIRST, SECOND = "contact 9 (a@example.com)", "the contact with the address b@exa
             failed("crm", [(ONE, "no")], [TWO]),
             "failed",
             f"not erased at the vendor: {FIRST}: no. Ask again, by a@example.com. Erased: {SECOND}.",
+        ),
+        (
+            failed("crm", [(THREE, "no")], []),
+            "failed",
+            f"not erased at the vendor: contact 7: no{BY_HAND}. Ask again, by a@example.com.",
         ),
         (
             not_asked("crm", "no hub", known()),

@@ -21,6 +21,14 @@ ADA = Finder(Words.of(["Ada.L+news@Example.com"], ["u-77"], [("crm", "9001"), ("
         {"ada.l+news@example.com": 1},
         json.dumps({"text": "Dear\nada.l+news@example.com"}).encode(),
         b'{"email": "ada.l+news\\u0040example.com"}',
+        b'{"email": "\\u0041da.l+news@example.com"}',
+        "<email>&#65;da.l&#43;news&#x40;example.com</email>",
+        {
+            "method": "POST",
+            "headers": {"content-type": "application/json; charset=UTF-32LE"},
+            "body": '{"email": "ada.l+news@example.com"}'.encode("utf-32-le"),
+        },
+        {"method": "POST", "body": b"<r><a>ad<b/>a.l+news</a><a>ad<b/>a.l+news<?c > ?>@example.com</a></r>"},
         urlencode({"name": "Ada L", "email": "ada.l+news@example.com"}).encode(),
         ("to=" + quote_plus("Ada L <ada.l+news@example.com>")).encode(),
         "mailto:ada.l+news@example.com.",
@@ -107,6 +115,24 @@ def test_whether_others_are_spoken_of_too():
     assert ADA.alone(b'{"email": "ada.l+news@example.com", "list": 7}')
     assert not ADA.alone(b'[{"email": "ada.l+news@example.com"}, {"email": "bob@example.com"}]')
     assert not ADA.alone(b"email=bob%40example.com")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"email": "bob@example.com", "text": "<p>it&#39;s<br/>&lt;so&gt;</p>", "share": "50%", "name": "\\u00e9"}',
+        b"<?xml version='1.0'?>\n<r>\n <email>bob@example.com</email><text>it&#39;s</text></r>",
+        b"email=bob%40example.com&at=2026-01-01T10%3A00%3A00&name=J%C3%B6rg",
+        '{"email": "bob@example.com", "name": "J\u00f6rg"}'.encode("utf-16"),
+    ],
+)
+def test_a_webhook_that_hides_nothing_is_not_looked_through(body):
+    headers = {"content-type": "text/plain; charset=utf-8"}
+    assert not ADA.may_hold(msgspec.msgpack.encode({"method": "POST", "headers": headers, "body": body}).lower())
+
+
+def test_a_character_that_there_is_not_is_left_as_it_was_written():
+    assert ADA.addressed("&#9999999; ada.l+news@example.com")
 
 
 def test_nobody_is_looked_for_by_no_words():

@@ -12,6 +12,7 @@ import msgspec
 from esplanade.records import ConnectorState, Remote
 from esplanade.store.erasures import STAGES, Erasure, Suppression, Traces
 from esplanade.store.words import Words
+from esplanade.sync.identity import address_key
 
 from .traces import TraceReads
 
@@ -41,6 +42,8 @@ FORMER = (
     "SELECT connector, remote_id FROM former_contacts "
     "WHERE person IN (SELECT id FROM people WHERE id = ?1 OR merged_into = ?1)"
 )
+ANOTHERS_ADDRESS = "SELECT EXISTS (SELECT 1 FROM emails WHERE email_key = ? AND person <> ?)"
+ANOTHERS_CONTACT = "SELECT EXISTS (SELECT 1 FROM remotes WHERE connector = ? AND remote_id = ? AND person <> ?)"
 LAST = "SELECT (SELECT coalesce(max(id), 0) FROM deliveries), (SELECT coalesce(max(id), 0) FROM journal)"
 WORK = (
     "SELECT id FROM deliveries WHERE person = ?1 OR person IN (SELECT id FROM people WHERE merged_into = ?1) "
@@ -82,6 +85,11 @@ class ErasureReads(TraceReads):
 
     def open_erasures(self) -> list[Erasure]:
         return [_erasure(row[0]) for row in self.db.execute(OPEN)]
+
+    def is_anothers(self, person: int, *, email_key: str | None = None, contact: tuple[str, str] | None = None) -> bool:
+        if email_key is not None and self.db.execute(ANOTHERS_ADDRESS, (email_key, person)).fetchone()[0]:
+            return True
+        return contact is not None and bool(self.db.execute(ANOTHERS_CONTACT, (*contact, person)).fetchone()[0])
 
     def suppression(self, kind: str, text: str) -> Suppression | None:
         row = self.db.execute(SUPPRESSED, (self._digest(kind, text),)).fetchone()
@@ -183,7 +191,15 @@ class ErasureWrites(ErasureReads):
             known = [(remote.email, remote.remote_id), *((each.email, each.remote_id) for each in remote.former)]
             addresses |= {email for email, _ in known if email}
             contacts |= {(remote.connector, theirs) for _, theirs in known if theirs}
-        return Words.of(addresses, ids, contacts)
+        return self._own(person, Words.of(addresses, ids, contacts))
+
+    def _own(self, person: int, words: Words) -> Words:
+        """The words less those that are by now somebody else's, whose events must not go with them."""
+        return Words.of(
+            [each for each in words.addresses if not self.is_anothers(person, email_key=address_key(each))],
+            words.ids,
+            [each for each in words.contacts if not self.is_anothers(person, contact=each)],
+        )
 
     def _drop_work(self, person: int, many: int) -> int:
         found = [row[0] for row in self.db.execute(WORK, (person, many))]
@@ -208,6 +224,7 @@ class ErasureWrites(ErasureReads):
             {*erasure.words.ids, *later.ids},
             {*erasure.words.contacts, *later.contacts},
         )
+        words = self._own(person, words)
         known_at = self._known_at(person, erasure.known_at)
         self._suppress(person, at, "email", (row[0] for row in self.db.execute(EMAILS, (person,)).fetchall()))
         self._suppress(person, at, "id", words.ids)

@@ -60,12 +60,15 @@ class TraceReads:
         for number, lane, kind, state, payload, error in self.db.execute(LETTERS, (first, last)):
             if not finder.may_hold(payload + (error or "").encode()):
                 continue
-            verdict = _fold_letter(finder, payload) if kind == "fold" else None
-            if verdict is None:
-                verdict = _webhook(finder, decoded(payload), lane.partition(":")[0], state)
-            if verdict or (state == "done" and finder.addressed(error)):
+            entry = _entry(payload) if kind == "fold" else None
+            stored = decoded(payload if entry is None else entry.body)
+            if entry is not None and entry.kind != "webhook":
+                gone = finder.about(entry)
+            else:  # a webhook that waits to be folded is like any other
+                gone = _webhook(finder, stored, entry.origin if entry else lane.partition(":")[0], state)
+            if gone or (state == "done" and finder.addressed(error)):
                 found.letters.append(number)
-            elif finder.addressed(decoded(payload)):
+            elif finder.addressed(stored):
                 found.kept += 1
         return found
 
@@ -116,12 +119,6 @@ class TraceReads:
 
 def _tells(finder: Finder, connector: str, stored: Any) -> bool:
     return finder.addressed(stored) or finder.named(stored, connector)
-
-
-def _fold_letter(finder: Finder, payload: bytes) -> bool | None:
-    """Whether a parked event is the person's; None: it is a webhook that waits like any other."""
-    entry = _entry(payload)
-    return None if entry.kind == "webhook" else finder.about(entry)
 
 
 def _webhook(finder: Finder, webhook: Any, connector: str, state: str) -> bool:

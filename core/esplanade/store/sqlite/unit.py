@@ -119,6 +119,10 @@ class SqliteUnit(
         self.forget_journal()
         return gone
 
+    def is_anothers(self, person: int, *, email_key: str | None = None, contact: tuple[str, str] | None = None) -> bool:
+        self.write_people()
+        return super().is_anothers(person, email_key=email_key, contact=contact)
+
     def begin_erasure(self, person: int, given: Iterable[str], at: float) -> Erasure:
         self.write()
         self._take_back(person)

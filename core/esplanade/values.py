@@ -6,6 +6,7 @@ Each is a class with ``parse``, which takes what the file says and raises ValueE
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -105,6 +106,15 @@ def secrets_in(settings: object) -> set[str]:
         case dict():
             return {each for one in settings.values() for each in secrets_in(one)}
     return set()
+
+
+LONG_SECRET = 8
+"""From so many characters on, text that holds a secret does so by no coincidence."""
+
+
+def tells_secret(text: str, secrets: Iterable[str]) -> bool:
+    """Whether a text is one of these secrets, or holds a long one."""
+    return any(text == each or (len(each) >= LONG_SECRET and each in text) for each in secrets)
 
 
 class Origin(str):

@@ -1,4 +1,4 @@
-"""An import into a vendor who allows few requests and many people in each: SmartEmailing's twin at its own limits, by a fake clock."""
+"""An import into a vendor who allows few requests and many people in each: SmartEmailing's twin at its limits, by a fake clock."""
 
 from __future__ import annotations
 

@@ -175,7 +175,9 @@ class Story:
 
     async def _birthdays(self) -> None:
         people = self._rng.sample(self.expected.people, 80)
-        self._say(f"{len(people)} birthdays at SmartEmailing; whoever takes the present clicks, and its scenario calls back")
+        self._say(
+            f"{len(people)} birthdays at SmartEmailing; whoever takes the present clicks, and its scenario calls back"
+        )
         events = [{"email": one.email, "trigger": "birthday", "trigger_id": f"b-{one.email}"} for one in people]
         for one in people:
             self.expected.birthday(one, f"b-{one.email}")

@@ -153,7 +153,7 @@ def test_any_call_is_read_or_refused(request, form):
 def test_any_call_by_any_block_comes_to_what_the_journal_can_hold_or_is_refused(request, webhook, held):
     connector = ConnectorConfig(name="crm", plugin="crm", webhook=webhook)
     try:
-        call = declared.read_call(webhook, request)
+        call = declared.read_call(webhook, request).call
         if call is None:
             return
         contact = Report(email=call.email, consents={"newsletter": held})
@@ -161,12 +161,12 @@ def test_any_call_by_any_block_comes_to_what_the_journal_can_hold_or_is_refused(
     except PermanentError as problem:
         quotes_nothing(problem)
         return
-    for one in said:
-        if isinstance(one, Report):
-            assert "granted" not in one.consents.values() or held == "granted"
-            body = report_body(one, read_at=0.0, pulled=False, told=True)
-        else:
-            body = HappeningIn(name=one.name, email=one.email, trigger_id=one.event_id or "", data=one.data)
+    assert said.word is None or "granted" not in said.word.consents.values() or held == "granted"
+    entries = [(contact, report_body(contact, read_at=0.0, pulled=True, word=said.word))]
+    if (trigger := said.trigger) is not None:
+        body = HappeningIn(name=trigger.name, email=trigger.email, trigger_id=trigger.event_id or "", data=trigger.data)
+        entries.append((trigger, body))
+    for one, body in entries:
         try:
             entry("crm", one, body, 0.0)
         except PluginError as problem:  # pragma: no cover - the failure that this looks for

@@ -139,6 +139,14 @@ ALLOWED = {
             "person is None": "the repeat was noted as one, and says nothing that is not known",
         },
     },
+    "ingest/told.py": {
+        "read_word": {"not (state == 'granted'": "the repeat was noted as one"},
+        "_granted": {
+            "consent.effective(after)": "that it stays as it is was noted, by the reading or here",
+            "not (consent.effective(after)": "it counts, and is passed on",
+        },
+        "_append": {"not (append": "it is in the ledger, and the person stands where they stood"},
+    },
     "ingest/resolve.py": {
         "_remember": {"not (address.key": SAME_ADDRESS},
         "state_address": {"person.email_key == address.key": SAME_ADDRESS},

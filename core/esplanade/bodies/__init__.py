@@ -4,7 +4,7 @@ Pure, and made for input that anybody may have written: what cannot be read is a
 """
 
 from .addresses import address_in, addresses_in
-from .paths import BodyPath, Tree
+from .paths import BodyPath, Repeated, Tree
 from .reading import FORMS, Body, Form, Found, read_body
 
-__all__ = ["FORMS", "Body", "BodyPath", "Form", "Found", "Tree", "address_in", "addresses_in", "read_body"]
+__all__ = ["FORMS", "Body", "BodyPath", "Form", "Found", "Repeated", "Tree", "address_in", "addresses_in", "read_body"]

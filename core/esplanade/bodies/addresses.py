@@ -13,9 +13,10 @@ _HOST = r"[^\W_](?:[\w-]{0,61}[^\W_])?"
 _DOMAIN = rf"{_HOST}(?:\.{_HOST}){{1,20}}"
 _WHOLE = re.compile(rf"[^{_NOT}]{{1,64}}@{_DOMAIN}")
 # Where text surrounds it, signs that an address hardly has but that stand beside one in URLs, templates and tables end it too.
+# Not so where a letter stands before it, as in o'brien@…: the rest of an address is another one.
 # Words are looked at only where they begin, so the time is that of one reading however the text is made.
 _EDGE = rf"{_NOT}=&?/|{{}}`'*"
-_WITHIN = re.compile(rf"(?<![^{_EDGE}])(?<!@)[^{_EDGE}]{{1,64}}+@{_DOMAIN}(?![\w@-])")
+_WITHIN = re.compile(rf"(?<![^{_EDGE}])(?<!@)(?<!\w['`*{{|}}])[^{_EDGE}]{{1,64}}+@{_DOMAIN}(?![\w@-])")
 _NAMED = re.compile(r"<([^<>]*)>\s*$")
 
 

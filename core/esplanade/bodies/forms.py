@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.parsers import expat
 
-from .paths import Tree
+from .paths import Repeated, Tree
 
 MAX_DEPTH = 64
 MAX_VALUES = 50_000
@@ -40,10 +40,6 @@ def add(tree: dict[str, Any], key: str, value: Tree) -> None:
         tree[key].append(value)
     else:
         tree[key] = Repeated([tree[key], value])
-
-
-class Repeated(list[Any]):
-    """The values of a key that came more than once, told apart from a list that was written as one."""
 
 
 # JSON.
@@ -112,6 +108,8 @@ def read_form(text: str, charset: str = "utf-8") -> dict[str, Tree]:
         )
     except ValueError:
         raise _too_many() from None
+    if sum(key.count("[") for key, _ in pairs) > MAX_VALUES:
+        raise _too_many()
     tree: dict[str, Any] = {}
     for key, value in pairs:
         _put(tree, _ways(clean(key)), clean(key), clean(value))

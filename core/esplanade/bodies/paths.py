@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 Tree: TypeAlias = dict[str, "Tree"] | list["Tree"] | str | int | float | bool | None
 """What a body says: keys, lists and single values, as JSON has them. Whole numbers fit into 64 bits, text holds no NUL."""
+
+
+class Repeated(list[Any]):
+    """The values of a key that came more than once, told apart from a list that was written as one."""
+
 
 _KEY = r"[^.\[\]\s](?:[^.\[\]]*[^.\[\]\s])?"
 _INDEX = r"\[\d{1,6}\]"
@@ -44,6 +49,12 @@ class BodyPath(str):
             tree = tree if key == _ITSELF else tree[key]  # type: ignore[index]
         return tree
 
+    def values(self, tree: Tree) -> list[Tree]:
+        """All that the path can be taken to lead to, where keys came more than once, in several cases, or dots are ambiguous."""
+        parts = _parts(self)
+        whole = _values(tree, (str(self),)) if len(parts) > 1 else []
+        return [*whole, *_values(tree, parts)]
+
     def without(self, tree: Tree) -> Tree:
         """The same tree less what the path leads to, and less the keys that had nothing else beneath them."""
         return _without(tree, _steps(self, tree))
@@ -76,6 +87,21 @@ def _key(tree: Tree, step: str | int) -> str | int | None:
         case _, 0:
             return _ITSELF
     return None
+
+
+def _values(tree: Tree, steps: tuple[str | int, ...]) -> list[Tree]:
+    if not steps:
+        return [tree]
+    step, rest = steps[0], steps[1:]
+    if isinstance(step, str) and isinstance(tree, Repeated):
+        return [value for each in tree for value in _values(each, steps)]
+    if isinstance(step, str) and isinstance(tree, dict):
+        alike = [each for key, each in tree.items() if key.lower() == step.lower()]
+        return [value for each in alike for value in _values(each, rest)]
+    key = _key(tree, step)
+    if key is None:
+        return []
+    return _values(tree if key == _ITSELF else tree[key], rest)  # type: ignore[index]
 
 
 def _without(tree: Tree, steps: tuple[str | int, ...]) -> Tree:

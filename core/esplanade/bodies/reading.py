@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from esplanade.errors import PermanentError
 
@@ -27,7 +28,13 @@ _XML_ENCODING = re.compile(rb"^\s*<\?xml[^>]{0,200}?encoding\s*=\s*[\"']([\w.:-]
 _CHARSETS = re.compile(
     r"utf[-_]?(8|16|32)([-_]?[bl]e)?|(us-)?ascii|iso[-_]?8859.*|latin.*|windows-\d+|cp\d+|koi8.*|gb.*|big5|shift.?jis|euc.*"
 )
-_MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before the other, which is how it begins
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _FORM_LIKE = re.compile(r"[^\s=&]+=[^\s&]*(&[^\s=&]+=[^\s&]*)*&?")
 
 
@@ -40,7 +47,7 @@ class Found(Struct, frozen=True, kw_only=True):
 
 
 class Body(Struct, frozen=True, kw_only=True):
-    """What a call says. The body wins over the query, which is all that a GET has."""
+    """What a call says. The query, all that a GET has, wins over the body: no value can break it."""
 
     form: Form | None
     """How the body was read; None where there is none."""
@@ -53,35 +60,56 @@ class Body(Struct, frozen=True, kw_only=True):
 
     def find(self, paths: Iterable[BodyPath]) -> Found | None:
         """The first value that one of the paths leads to; an empty one says nothing."""
+        paths = list(paths)
         for where, tree in self._places():
             for path in paths:
                 if (value := path.look_up(tree)) not in (None, ""):
                     return Found(value=value, path=str(path), where=where)
         return None
 
-    def address(self, paths: Iterable[BodyPath]) -> Found:
-        """The first address that one of the paths leads to, else the only one that there is anywhere.
-
-        Raises PermanentError where there is none, or where it cannot be told which one is meant.
-        """
+    def find_all(self, paths: Iterable[BodyPath]) -> list[Found]:
+        """All that the paths lead to, empty values too: what somebody has put beside what the template says is among it."""
         paths = list(paths)
-        for where, tree in self._places():
-            for path in paths:
-                if found := _addresses_at(path.look_up(tree)):
-                    return Found(value=_only(found), path=str(path), where=where)
-        for where, tree in (
-            ("body", self.text if self.broken or self.form == "text" else self.tree),
-            ("query", self.query),
-        ):
-            if found := addresses_in(tree):
-                return Found(value=_only(found), where="body" if where == "body" else "query")
+        return [
+            Found(value=value, path=str(path), where=where)
+            for where, tree in self._places()
+            for path in paths
+            for value in path.values(tree)
+        ]
+
+    def address(self, paths: Iterable[BodyPath]) -> Found:
+        """The address that the paths lead to; where none of them is there, the only one that there is anywhere.
+
+        Raises PermanentError where there is none, where a path leads to something else, or where it cannot be told which one is
+        meant.
+        """
+        there = self.find_all(paths)
+        named: dict[str, Found] = {}
+        for found in there:
+            for text in _texts_at(found.value):
+                if address := address_in(text):
+                    named.setdefault(address.lower(), replace(found, value=address))
+                elif "@" in text:
+                    raise _no_address(found)
+        if named:
+            _only(list(named))
+            return next(iter(named.values()))
+        if there:
+            raise _no_address(there[0])
+        body: Tree = self.text if self.broken or self.form == "text" else self.tree
+        if addresses := addresses_in([self.query, body]):
+            address = _only(addresses)
+            where: Literal["body", "query"] = "query" if addresses_in(self.query) else "body"
+            if (where == "query" or self.form == "form") and not _is_value(address, [self.query, body]):
+                raise _no_address(Found(value=None, where=where))
+            return Found(value=address, where=where)
         raise PermanentError(
             "no e-mail address is in the webhook's body or query; let it carry the contact's address, such as "
             "emailaddress, and name its path"
         )
 
     def _places(self) -> tuple[tuple[Literal["body", "query"], Tree], ...]:
-        return (("body", self.tree), ("query", self.query))
+        return (("query", self.query), ("body", self.tree))
 
 
 def read_body(request: InboundRequest, content_type: Form | None = None) -> Body:
@@ -155,12 +183,29 @@ def _charset(body: bytes, header: str) -> str:
         return "utf-8"
 
 
-def _addresses_at(value: Tree) -> list[str]:
-    """The addresses that are at a path: one, those of a list, the text of an XML element."""
+def _texts_at(value: Tree) -> list[str]:
+    """The texts that are at a path: one, those of a list, the text of an XML element."""
     values = value if isinstance(value, list) else [value]
     texts = [each.get("text") if isinstance(each, dict) else each for each in values]
-    found = {each.lower(): each for each in map(address_in, texts) if each is not None}
-    return list(found.values())
+    return [each for each in texts if isinstance(each, str)]
+
+
+def _is_value(address: str, tree: Tree) -> bool:
+    """Whether a value is this address. Part of one may be the rest of an address whose + became a blank."""
+    match tree:
+        case dict():
+            return any(_is_value(address, each) for each in (*tree, *tree.values()))
+        case list():
+            return any(_is_value(address, each) for each in tree)
+    return address_in(tree) == address
+
+
+def _no_address(found: Found) -> PermanentError:
+    what = f"{found.path} in the webhook's {found.where}" if found.path else f"a value in the webhook's {found.where}"
+    return PermanentError(
+        f"{what} is no e-mail address, and nobody else's is taken instead; let the vendor write the contact's address there, "
+        "a + in it as %2B where it is a form or a URL"
+    )
 
 
 def _only(found: list[str]) -> str:

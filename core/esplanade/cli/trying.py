@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, TypeVar
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from esplanade.bodies import Body, Form, Found, Tree, read_body
+from esplanade.bodies import Body, Form, Found, Tree
+from esplanade.clock import as_datetime
+from esplanade.config.model import Webhook
+from esplanade.connector import traits_of
 from esplanade.delivery import declared
 from esplanade.errors import DeliveryError, PermanentError, PluginLoadError
 from esplanade.model import Happening, Inbound, InboundRequest, PersonRef, Report
@@ -19,7 +22,7 @@ from .operator import OperationError
 
 if TYPE_CHECKING:
     from esplanade.config import ConnectorConfig
-    from esplanade.config.model import Webhook
+    from esplanade.ingest.shapes import WordIn
 
     from .session import Session
 
@@ -64,25 +67,37 @@ async def try_webhook(
 ) -> Tried:
     """Read a call as a connector's ``webhook:`` has it. Raises PermanentError for one that would be kept as a dead letter."""
     config = session.config.connectors[name]
-    webhook = config.webhook
-    form = content_type or (webhook.content_type if webhook is not None else None)
-    try:
-        body = read_body(request, form)
-    except PermanentError as problem:
-        if not _has_hook(session, config) or (webhook is not None and declared.names_event(webhook, request)):
-            raise
-        body = Body(form=None, broken=str(problem))
-    tried = Tried(connector=name, read=_read(request, body, config))
-    call = None
-    if webhook is not None:
-        call = declared.call_of(webhook, body)
-        tried = replace(tried, event=_event(webhook, body), events=list(webhook.events))
+    webhook = config.webhook or Webhook(events={})
+    by = replace(webhook, content_type=content_type or webhook.content_type)
+    heard = declared.read_call(by, request, others_read=_has_hook(session, config))
+    call, event = heard.call, heard.said if config.webhook is not None else None
+    tried = Tried(connector=name, read=_read(request, heard.body, config), event=event, events=list(webhook.events))
     if call is None:
         return await _by_plugin(session, config, request, tried, online=online)
     contact = await _contact(session, config, call) if online else None
     supposed = contact or Report(email=call.email, consents=dict.fromkeys(call.rule.consents, "granted"))
     said = declared.told(call, supposed, config, request.received_at.timestamp())
-    return replace(tried, rule=call.event, address=call.address, asked=online, contact=contact, **_parted(said))
+    return replace(
+        tried,
+        rule=call.event,
+        address=call.address,
+        asked=online,
+        contact=contact,
+        reports=[] if said.word is None else [_as_report(said.word, supposed)],
+        triggers=[] if said.trigger is None else [said.trigger],
+    )
+
+
+def _as_report(word: WordIn, contact: Report) -> Report:
+    return Report(
+        email=contact.email,
+        remote_id=contact.remote_id,
+        fields=word.fields,
+        consents=dict(word.consents),
+        at=as_datetime(word.at),
+        event_id=word.event_id,
+        evidence=word.evidence,
+    )
 
 
 async def _by_plugin(
@@ -110,6 +125,8 @@ def _has_hook(session: Session, config: ConnectorConfig) -> bool:
 async def _contact(session: Session, config: ConnectorConfig, call: declared.Call) -> Report:
     _refuse_twin(config)
     async with alone(session.loaded, config.name) as (connector, context):
+        if not traits_of(connector).can_fetch:
+            raise PermanentError("this connector's plugin cannot read one person")
         found = await _asked(config, connector.fetch(PersonRef(person="", email=call.email), context))
     return declared.check_contact(call, found)
 
@@ -144,10 +161,6 @@ def _read(request: InboundRequest, body: Body, config: ConnectorConfig) -> Read:
         body=declared.without_secrets(body.tree, config),
         query=sorted(body.query),
     )
-
-
-def _event(webhook: Webhook, body: Body) -> Found | None:
-    return body.find(declared.paths_of(webhook.event))
 
 
 def _parted(said: list[Inbound]) -> dict[str, list[Report] | list[Happening]]:

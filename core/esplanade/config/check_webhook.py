@@ -26,6 +26,12 @@ def check_webhook(connector: ConnectorConfig, types: PluginTypes | None, config:
             "says is believed without; remove the block"
         )
         findings.refuse(where, what)
+    elif types is not None and connector.settings is not None and not types.can_fetch(connector.settings):
+        what = (
+            f"with these settings the plugin {connector.plugin} cannot read one contact again, and nothing that a call says is "
+            "believed without; give it the settings with which it can, or remove the block"
+        )
+        findings.refuse(where, what)
     if not webhook.events:
         findings.refuse(
             (*where, "events"), "says nothing; write what a value means, such as {clicked: {trigger: clicked}}"
@@ -34,7 +40,8 @@ def check_webhook(connector: ConnectorConfig, types: PluginTypes | None, config:
         if getattr(webhook, key) == []:
             findings.refuse((*where, key), "names no path; write one, or leave the key out")
     _check_cases(webhook, where, findings)
-    triggers = sorted({name for each in config.connectors.values() for name in each.triggers})
+    others = [each for each in config.connectors.values() if each.name != connector.name and each.enabled]
+    triggers = sorted({name for each in others if "trigger" in each.receives for name in each.triggers})
     for event, rule in webhook.events.items():
         _check_rule(connector, rule, (*where, "events", event), triggers, findings)
 
@@ -81,4 +88,4 @@ def _check_trigger(name: str, where: Where, triggers: list[str], findings: Findi
     elif name not in triggers and "*" not in triggers:
         near = nearest(name, triggers)
         advice = f"did you mean {near}?" if near else "it will be recorded and go nowhere"
-        findings.warn(where, f"no connector maps a trigger called {name}; {advice}")
+        findings.warn(where, f"no other connector that runs maps a trigger called {name}; {advice}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -173,9 +174,9 @@ class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         ]
     )
-    """Where the contact's address is; of several paths the first that leads to one."""
+    """Where the contact's address is, in the query of the URL or else in the body. Several that are there must agree."""
     event: list[BodyPath] | BodyPath = field(default_factory=lambda: [BodyPath("event"), BodyPath("event_name")])
-    """Where it says what happened, in the body or else in the query of the URL."""
+    """Where it says what happened, in the query of the URL or else in the body."""
     events: dict[str, WebhookRule]
     """What happened to what it means. Calls that say anything else go to the plugin."""
 
@@ -249,3 +250,5 @@ class PluginTypes(Struct, frozen=True, kw_only=True):
     receives: list[Kind] = field(default_factory=list)
     all_fields: bool = False
     methods: list[str] = field(default_factory=list)
+    can_fetch: Callable[[Any], bool] = lambda _settings: True
+    """Whether an instance with these settings can read one contact; asked only where ``methods`` has ``fetch``."""

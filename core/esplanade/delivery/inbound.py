@@ -17,7 +17,7 @@ from esplanade.clock import Clock, as_datetime
 from esplanade.config.model import ConnectorConfig
 from esplanade.context import Context
 from esplanade.errors import AuthenticationError, EndpointGone, PermanentError, PluginError, TemporaryError
-from esplanade.ingest.shapes import HappeningIn, ReportIn, WebhookIn
+from esplanade.ingest.shapes import HappeningIn, ReportIn, WebhookIn, WordIn
 from esplanade.model import Happening, Inbound, InboundRequest, Outcome, PersonRef, Report
 from esplanade.records import Delivery, Entry, Place, Remote
 from esplanade.store.port import Unit
@@ -64,6 +64,7 @@ class InboundDesk:
         ctx: Context,
         clock: Clock,
         rng: Random,
+        hook_key: str = "",
     ) -> None:
         self.lane = f"{connector.name}:in"
         self.at_once = 1
@@ -75,6 +76,7 @@ class InboundDesk:
         self._ctx = ctx
         self._clock = clock
         self._rng = rng
+        self._hook_key = hook_key
 
     def recover(self, unit: Unit, now: float) -> int:
         claimed = unit.in_flight(self.lane)
@@ -166,8 +168,8 @@ class InboundDesk:
             raise PluginError(f"fetch must return a Report or None, not {type(report).__name__}")
         return report
 
-    def _as_read(self, report: Report, began_at: float) -> Entry:
-        body = report_body(report, read_at=began_at, pulled=True)
+    def _as_read(self, report: Report, began_at: float, word: WordIn | None = None) -> Entry:
+        body = report_body(report, read_at=began_at, pulled=True, word=word)
         return entry(self.connector.name, report, body, self._clock.time(), once=False)
 
     async def _read(self, delivery: Delivery) -> list[Entry]:
@@ -186,7 +188,7 @@ class InboundDesk:
         if not stored.verified and self._verify is not None and not await self._verify(request, self._ctx):
             raise PermanentError("the webhook is not the vendor's: its signature or token is wrong")
         if webhook is not None:
-            call = declared.read_call(webhook, request, others_read=self._hook is not None)
+            call = declared.read_call(webhook, request, others_read=self._hook is not None).call
             if call is not None:
                 return await self._believe(call, delivery)
             if self._hook is None:
@@ -201,14 +203,15 @@ class InboundDesk:
         """What a call comes to that a rule of ``webhook:`` reads: its contact as it is now, and then what the rule lets count."""
         began_at = self._clock.time()
         contact = declared.check_contact(call, await self._held(PersonRef(person="", email=call.email)))
-        said = declared.told(call, contact, self.connector, delivery.first_at)
-        return [self._as_read(contact, began_at), *(self._entry(one, delivery, told=True) for one in said)]
+        said = declared.told(call, contact, self.connector, delivery.first_at, hook_key=self._hook_key)
+        read = self._as_read(contact, began_at, said.word)
+        return [read] if said.trigger is None else [read, self._entry(said.trigger, delivery)]
 
-    def _entry(self, said: Inbound, delivery: Delivery, *, told: bool = False) -> Entry:
+    def _entry(self, said: Inbound, delivery: Delivery) -> Entry:
         body: ReportIn | HappeningIn
         match said:
             case Report():
-                body = report_body(said, read_at=delivery.first_at, pulled=False, told=told)
+                body = report_body(said, read_at=delivery.first_at, pulled=False)
             case Happening():
                 event_id = said.event_id or delivery.event_id
                 at = said.at.timestamp() if said.at is not None else None
@@ -259,8 +262,8 @@ class InboundDesk:
             unit.save_connector_state(msgspec.structs.replace(held, last_error=error, last_error_at=now))
 
 
-def report_body(report: Report, *, read_at: float, pulled: bool, told: bool = False) -> ReportIn:
-    """A Report as the journal keeps it."""
+def report_body(report: Report, *, read_at: float, pulled: bool, word: WordIn | None = None) -> ReportIn:
+    """A Report as the journal keeps it, with what was told in the call for which it was read."""
     return ReportIn(
         email=report.email,
         previous_email=report.previous_email,
@@ -274,7 +277,7 @@ def report_body(report: Report, *, read_at: float, pulled: bool, told: bool = Fa
         confirmed=report.confirmed,
         evidence=report.evidence,
         deleted=report.deleted,
-        told=told,
+        word=word,
     )
 
 

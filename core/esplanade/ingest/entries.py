@@ -165,7 +165,11 @@ def _denials(world: World, entry: Entry) -> dict[str, float]:
             connector = world.connectors.get(entry.origin)
             mapped = connector.consents if connector is not None and "consent" in connector.sends else {}
             gone = {name for name, held in report.consents.items() if held == "denied" and name in mapped}
-            return dict.fromkeys(gone, _said(report.at, entry))
+            denials = dict.fromkeys(gone, _said(report.at, entry))
+            if report.word is not None:
+                left = {name for name, state in report.word.consents.items() if state == "denied" and name in mapped}
+                denials |= dict.fromkeys(left, _said(report.word.at, entry))
+            return denials
         case _:
             return {}
 
@@ -209,7 +213,7 @@ def fold_entry(unit: Unit, world: World, entry: Entry, alerts: Alerts, body: Bod
         case ReportIn():
             fold_report(unit, world, entry, body, alerts)
         case HappeningIn():
-            fold_happening(unit, world, entry, body)
+            fold_happening(unit, world, entry, body, alerts)
         case None:
             unit.enqueue(webhook_delivery(entry))
         case _:

@@ -10,6 +10,7 @@ from esplanade.sync.identity import normalise
 from esplanade.sync.plan import TriggerBody
 
 from . import base
+from .chains import cause_of_happening, went_round
 from .changes import Cause, Changes, cause_of, skip, skip_nobody
 from .consents import Said, record_said
 from .fanout import fan_out, fan_out_trigger
@@ -84,11 +85,15 @@ def fold_trigger(unit: Unit, world: World, entry: Entry, body: TriggerIn) -> Non
     fan_out_trigger(unit, world, person, body.trigger, waiting, cause)
 
 
-def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn) -> None:
-    """Queue what happened at a vendor for the other connectors that map it."""
-    cause = cause_of(entry, entry.at)
-    if "trigger" not in world.connector(entry.origin).sends:
-        known, why = unit.person_by_email(normalise(body.email).key), f"`sends` leaves out trigger: {body.name}"
+def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn, alerts: dict[str, str]) -> None:
+    """Queue what happened at a vendor for the other connectors that map it.
+
+    ``alerts`` takes what a human must hear of once this is committed.
+    """
+    name, known = entry.origin, unit.person_by_email(normalise(body.email).key)
+    cause = cause_of_happening(world, entry, unit.remote(known.id, name) if known is not None else None)
+    if "trigger" not in world.connector(name).sends:
+        why = f"`sends` leaves out trigger: {body.name}"
         if known is None:
             skip_nobody(unit, entry, "not-mapped", connector=entry.origin, detail=why)
         else:
@@ -97,6 +102,9 @@ def fold_happening(unit: Unit, world: World, entry: Entry, body: HappeningIn) ->
     at = min(body.at or entry.at, entry.at)
     person, changes = resolve(unit, world, cause, Identifiers.of(body.email), at)
     waiting = TriggerBody(trigger_id=body.trigger_id, at=at, origin=entry.origin, data=body.data)
+    if cause.parked:
+        skip(unit, cause, person, name, "loop", f"{cause.hops} hops from {cause.root}")
+        alerts[f"loop:{name}"] = went_round(cause, person, name)
     _finish(unit, world, person, changes, cause)
     fan_out_trigger(unit, world, person, body.name, waiting, cause)
 

@@ -12,7 +12,7 @@ from esplanade.sync import contacts, mapping
 from esplanade.sync.identity import normalise
 
 from . import suppression
-from .chains import cause_of_report
+from .chains import cause_of_report, went_round
 from .changes import Cause, Changes, skip, work
 from .fanout import fan_out, under_way
 from .reading import Reading, telling_of
@@ -23,7 +23,7 @@ from .resolve import Identifiers, Suppressed, resolve
 from .retire import retire, tell_all
 from .rows import differs
 from .shapes import ReportIn
-from .told import read_told
+from .told import Before, read_word
 from .world import World
 
 
@@ -37,10 +37,7 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, alerts: 
         return
     person, remote, connector = reading.person, reading.remote, reading.connector
     cause = cause_of_report(world, entry, body, remote, reading.traits)
-    if body.told:
-        read_told(unit, world, reading, entry)
-        _finish(unit, world, reading, cause, alerts, is_former=False)
-        return
+    before = Before.of(reading)
     known, was_known = list(remote.former), contacts.is_known(remote)
     former = contacts.about(remote, person, body.email, body.remote_id, body.previous_email)
     left = [contact for contact in remote.former if contact is not former and contact not in known]
@@ -49,7 +46,8 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, alerts: 
     elif body.pulled and not reading.telling.fresh:
         skip(unit, cause, person, connector.name, "stale", "read before the last acknowledgement")
         _ask(unit, reading.person, reading.connector, reading.traits, cause)
-        return
+        if body.word is None:
+            return
     elif (former := take_identity(unit, world, reading, cause)) is not None:
         read_former(unit, world, reading, former, entry, cause)
     else:
@@ -63,6 +61,8 @@ def fold_report(unit: Unit, world: World, entry: Entry, body: ReportIn, alerts: 
         elif body.consents:
             reading.notes.append(("not-mapped", "`sends` leaves out consent"))
         _tell_opt_outs(reading, was_known=was_known)
+    if body.word is not None:
+        read_word(unit, world, reading, entry, body.word, before, is_former=former is not None)
     _finish(unit, world, reading, cause, alerts, is_former=former is not None)
     for contact in left:
         retire(unit, reading.person, connector, contact, cause.chain)
@@ -175,10 +175,7 @@ def _finish(
         unit.note(cause.note(person, "merged", connector=name, detail=detail))
     if cause.parked:
         skip(unit, cause, person, name, "loop", f"{cause.hops} hops from {cause.root}")
-        alerts[f"loop:{name}"] = (
-            f"what {name} reports of {person.name} has gone round {cause.hops} times, more than hub.max_hops allows; it is kept "
-            f"and not passed on. `esplanade queue --reason loop` shows it; root event {cause.root}"
-        )
+        alerts[f"loop:{name}"] = went_round(cause, person, name)
     if under_way(unit, reading.connector, person, "profile", ""):  # what it acknowledges will be older than this
         reading.back.fields |= changes.fields
         reading.back.audiences |= changes.audiences

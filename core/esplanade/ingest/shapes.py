@@ -65,6 +65,18 @@ class TriggerIn(Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=
     products: ProductSet | None = None
 
 
+class WordIn(Struct, kw_only=True, omit_defaults=True):
+    """What a call told in a person's name, by the operator's rule. It says nothing of what the vendor holds."""
+
+    fields: dict[str, Scalar | list[Scalar] | None] = field(default_factory=dict)
+    """Hub fields."""
+    consents: dict[str, State] = field(default_factory=dict)
+    at: float
+    evidence: dict[str, Scalar] = field(default_factory=dict)
+    event_id: str | None = None
+    """What tells this event from others: what it says counts once, but for an opt-out, which always counts."""
+
+
 class ReportIn(Struct, kw_only=True, omit_defaults=True):
     """A connector's Report as the journal keeps it, with when its reading began."""
 
@@ -80,9 +92,8 @@ class ReportIn(Struct, kw_only=True, omit_defaults=True):
     confirmed: bool = False
     evidence: dict[str, Scalar] = field(default_factory=dict)
     deleted: bool = False
-    told: bool = False
-    """The person's word out of a call, by the operator's rule: its fields are the hub's, and it says nothing of what the vendor
-    holds."""
+    word: WordIn | None = None
+    """What the call told for which this contact was read again."""
 
 
 class HappeningIn(Struct, kw_only=True, omit_defaults=True):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 from msgspec import Struct
 
 from esplanade.config.model import PluginTypes
-from esplanade.connector import Connector, methods_of
+from esplanade.connector import Connector, methods_of, traits_of
 from esplanade.errors import PluginLoadError
 from esplanade.model import KINDS
 
@@ -66,7 +66,16 @@ def types_of(plugin: type[Connector[Any]]) -> PluginTypes:
         receives=[kind for kind in KINDS if f"on_{kind}" in hooks or f"on_{kind}_batch" in hooks],
         all_fields=plugin.all_fields,
         methods=methods_of(plugin),
+        can_fetch=lambda settings: _can_fetch(plugin, settings),
     )
+
+
+def _can_fetch(plugin: type[Connector[Any]], settings: Any) -> bool:
+    """What an instance says of itself; one that cannot be made is told of where it is to run."""
+    try:
+        return traits_of(plugin(settings)).can_fetch
+    except Exception:  # noqa: BLE001 - it is the plugin's own code
+        return True
 
 
 def installed() -> list[Installed]:

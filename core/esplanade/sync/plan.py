@@ -252,4 +252,6 @@ def sent_values(send: Send) -> dict[str, Value]:
     values.update({f"audience:{name}": False for name in send.left})
     if send.consent is not None:
         values[f"consent:{send.consent[0]}"] = cast("str", send.consent[1])
+    if isinstance(send.event, TriggerEvent):
+        values["trigger"] = send.event.trigger  # no echo comes of it, but what happens soon after belongs to its chain
     return values

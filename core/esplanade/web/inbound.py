@@ -1,14 +1,15 @@
 """Vendors' webhooks, ``ANY /hooks/{connector}/{key}``: on disk before the vendor hears 200, and read only later."""
 
-from urllib.parse import unquote_plus
+from urllib.parse import unquote, unquote_plus
 
 from aiohttp import web
 
 from esplanade.clock import as_datetime
+from esplanade.config.model import Webhook
 from esplanade.http.signatures import same
 from esplanade.ingest.shapes import WebhookIn
 from esplanade.model import InboundRequest
-from esplanade.values import secrets_in
+from esplanade.values import LONG_SECRET, secrets_in, tells_secret
 
 from .body import read_raw
 from .port import HubPort
@@ -18,6 +19,8 @@ MAX_WEBHOOK_BYTES = 1024 * 1024
 DISABLED_RETRY_AFTER_S = 300
 _NO_KEY = "there is no such hook"
 _DISABLED = "this connector is disabled and nothing was accepted; send this again once it is enabled"
+_LOOKS = frozenset({"test", "ping", "challenge"})
+"""Parameters of a GET by which vendors try whether a URL is there: it says nothing that could be lost."""
 _NEVER_KEPT = frozenset({"cookie", "connection", "expect", "te", "transfer-encoding", "upgrade", "keep-alive"})
 
 
@@ -54,7 +57,7 @@ class Hooks:
         if verified is not False:
             await self._keep(connector, inbound, verified=verified is True)
             self._hub.metrics.webhook(connector, "accepted" if verified else "unverified")
-        elif request.method != "GET":
+        elif not (request.method == "GET" and _is_look(query)):
             self._hub.metrics.webhook(connector, "refused")
             raise Problem(401, "the signature or token is not this connector's; compare both sides' settings")
         return web.Response()
@@ -84,11 +87,36 @@ class Hooks:
         await self._hub.intake.accept([self._hub.intake.entry_for_webhook(connector, webhook)])
 
     def _without_secrets(self, connector: str, query: str) -> str:
-        """The query without the parameters whose value is a secret of the connector's, once they have done their work."""
+        """The query without the parameters that tell a secret of the connector's, once they have done their work.
+
+        A short secret may be a word like any other: a parameter by which the call is read is kept although it is the same.
+        """
         config = self._hub.config.connectors.get(connector)
         secrets = secrets_in(config.settings) if config is not None and query else set()
-        kept = [each for each in query.split("&") if unquote_plus(each.partition("=")[2]) not in secrets]
-        return "&".join(kept) if secrets else query
+        if config is None or not secrets:
+            return query
+        webhook = config.webhook or Webhook(events={})
+        rules = webhook.events.values()
+        paths = [
+            webhook.event,
+            webhook.email,
+            *(rule.event_id for rule in rules),
+            *(list(rule.fields.values()) for rule in rules),
+        ]
+        needed = {str(path).lower() for each in paths for path in (each if isinstance(each, list) else [each])}
+        return "&".join(each for each in query.split("&") if not _tells(each, secrets, needed))
+
+
+def _tells(parameter: str, secrets: set[str], needed: set[str]) -> bool:
+    name, _, value = parameter.partition("=")
+    short = () if unquote_plus(name).lower() in needed else secrets
+    readings = {value, unquote(value), unquote_plus(value), unquote(name)}
+    long = {each for each in secrets if len(each) >= LONG_SECRET}
+    return any(tells_secret(each, {*long, *short}) for each in readings)
+
+
+def _is_look(query: str) -> bool:
+    return all(each.partition("=")[0].lower() in _LOOKS for each in query.split("&"))
 
 
 def _allowed(request: web.Request) -> web.Response:

@@ -1,5 +1,6 @@
 """Webhooks that connectors.yaml says how to read, over a real loopback: the vendor is read again before anything is believed."""
 
+import asyncio
 import json
 from urllib.parse import urlencode
 
@@ -257,6 +258,34 @@ async def test_a_grant_counts_over_an_opt_out_only_where_the_vendor_shows_it(sho
     assert (rows[-1].method, rows[-1].evidence["webhook_event"]) == ("double", "came_back")
 
 
+async def test_a_grant_lifts_no_opt_out_of_which_the_vendor_has_not_heard_yet(shop):
+    hub = await shop.start()
+    shop.vendor.has("ada", newsletter="granted")
+    await consent(hub, "ada", "granted")
+    await settled(hub)
+    await hub.pause("crm", "by hand")
+    await consent(hub, "ada", "denied")
+    async with asyncio.timeout(5):
+        while ("ada", "consent", "newsletter denied") not in shop.told:
+            await asyncio.sleep(0.01)
+    await shop.call({"event": "came_back", "email": email("ada")})
+    assert await shop.standing("ada") == "denied"
+    assert [what for _, kind, what in shop.told if kind == "consent"][-1] == "newsletter denied"
+
+
+async def test_an_opt_out_that_comes_again_counts_again_whatever_its_event_id(shop):
+    rule = {"consents": {"newsletter": "denied"}, "trigger": "clicked", "event_id": "contact_id"}
+    hub = await shop.start(webhook={"events": {"left": rule}})
+    shop.vendor.has("ada", newsletter="granted")
+    for form in ("first", "second"):
+        await consent(hub, "ada", "granted", evidence={"form": form})
+        await settled(hub)
+        assert await shop.standing("ada") == "granted"
+        await shop.call({"event": "left", "email": email("ada"), "contact_id": 7})
+        assert await shop.standing("ada") == "denied"
+    assert len([each for each in shop.events if hasattr(each, "trigger")]) == 1
+
+
 async def test_without_a_rule_that_says_so_the_vendors_grant_lifts_no_opt_out(shop):
     hub = await shop.start()
     shop.vendor.has("ada", newsletter="granted")
@@ -372,3 +401,36 @@ async def test_one_that_is_not_the_vendors_is_refused_as_ever(shop):
     ):
         assert answer.status == 401
     assert await shop.kept() == []
+
+
+async def test_two_vendors_whose_scenarios_set_off_each_other_go_quiet(shop):
+    """Each scenario calls the hub when the hub has triggered it, and its rule triggers the other's."""
+    webhook = {"events": {"rung": {"trigger": "ring"}}}
+    shop.vendor.has("ada")
+    settings = {"base_url": str(shop.vendor.server.make_url("")).rstrip("/"), "secret": "let-me-in"}
+    shop.place.plugin(FETCHES)
+    source = (shop.place.path / "crm.py").read_text().replace('    account: str = "a"\n', SETTINGS)
+    for name in ("crm", "erp"):
+        (shop.place.path / f"{name}.py").write_text(source)
+    one = {**CRM, "settings": settings, "webhook": webhook, "triggers": {"ring": {"fanout": True}}}
+    connectors = {"crm": one, "erp": {**one, "plugin": "./erp.py"}}
+    hub = shop.hub = await shop.place.start(
+        connectors=connectors, listen=True, egress={"allow": ["127.0.0.0/8"]}, max_hops=3
+    )
+    urls = {each.name: f"{each.hook_url}?k=let-me-in&event=rung&email=ada%40example.com" for each in hub.connectors()}
+    called = ["crm"]
+    async with aiohttp.ClientSession() as client:
+        for calls in range(12):
+            if not called:
+                break
+            before = {name: len(shop.place.script(f"./{name}.py").calls) for name in urls}
+            async with client.get(f"{urls[called.pop()]}&n={calls}") as answer:
+                assert answer.status == 200
+            await settled(hub)
+            for name, many in before.items():
+                new = shop.place.script(f"./{name}.py").calls[many:]
+                called += [name for _, kind, _ in new if kind == "trigger"]
+    assert not called
+    assert calls == 4
+    parked = [(each.lane, each.kind, each.reason) for each in await deliveries(hub, states=["parked"])]
+    assert parked == [("crm", "trigger", "loop")]

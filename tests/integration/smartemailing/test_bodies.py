@@ -180,7 +180,7 @@ async def test_a_plus_in_an_address_is_lost_in_a_form_and_nobody_is_told_anythin
 
 async def test_web_hooks_of_the_account_are_registered_and_read_beside_those_of_scenarios(world: World) -> None:
     registered = {each.event for each in world.mailer.hooks.hooks.values()}
-    assert registered == {"new_contact", "updated_contact", "unsubscribed_contact", "delivery_status"}
+    assert registered == {"new_contact", "updated_contact", "unsubscribed_contact"}
     ada = world.mailer.account.find(ADA)
     assert ada is not None
     with world.mailer.account.changing(ada):

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 from yarl import URL
 
+from esplanade.config.model import ConnectorConfig
 from esplanade.ingest.accept import MAX_BACKLOG
 from esplanade.ingest.shapes import WebhookIn
+from esplanade.values import Secret
 
 from .conftest import KEY, problem_of
 
@@ -100,6 +102,25 @@ async def test_credentials_are_not_kept_once_they_have_done_their_work(hub, clie
     assert webhook.headers["x-nonce"] == "n"
 
 
+@pytest.mark.parametrize(
+    ("query", "kept_query"),
+    [
+        ("token=let-me-in&event=left", "event=left"),
+        ("event=left&token=let%2Dme%2Din", "event=left"),
+        ("token=a+secret+b&event=left", "event=left"),
+        ("token=a%20secret+b&event=left&x=1", "event=left&x=1"),
+        ("back=https://h.example/?k=let-me-in&event=left", "event=left"),
+        ("k=demo&event_name=demo&plan=demonstration", "event_name=demo&plan=demonstration"),
+        ("let-me-in", ""),
+    ],
+)
+async def test_a_secret_in_the_query_is_not_kept_and_what_the_call_is_read_by_is(hub, client, query, kept_query):
+    secrets = [Secret("let-me-in"), Secret("a secret b"), Secret("demo")]
+    hub.config.connectors["webpower"] = ConnectorConfig(name="webpower", plugin="webpower", settings=secrets)
+    assert (await client.post(URL(f"{HOOK}?{query}", encoded=True), data=b"x")).status == 200
+    assert (await kept(hub))[0].query == kept_query
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_vendor_may_look_whether_the_address_is_there(hub, client, method):
     answer = await client.request(method, HOOK)
@@ -113,10 +134,19 @@ async def test_a_vendor_may_report_by_get(hub, client):
     assert (await kept(hub))[0].method == "GET"
 
 
-async def test_a_get_that_is_not_the_vendors_is_only_a_look(hub, client):
+async def test_a_get_that_is_not_the_vendors_and_says_nothing_is_only_a_look(hub, client):
     hub.verified = False
     assert (await client.get(HOOK + "?test=1")).status == 200
     assert await hub.journal() == []
+
+
+@pytest.mark.parametrize("query", ["event=left&email=a%40b.example", "k=wrong", "test=1&event=left", "k"])
+async def test_a_get_that_says_something_and_is_not_the_vendors_is_401(hub, client, query):
+    hub.verified = False
+    await problem_of(await client.get(f"{HOOK}?{query}"), 401)
+    assert await hub.journal() == []
+    text, _ = hub.metrics.exposition([], "text/plain")
+    assert b'esplanade_webhooks_total{connector="webpower",result="refused"} 1.0' in text
 
 
 async def test_cloudevents_validation_is_answered(client):

@@ -71,15 +71,65 @@ def test_keys_and_lists_are_looked_into():
 
 def test_the_first_path_that_leads_to_an_address_counts(read, paths):
     found = read(
-        '{"emailaddress": "n/a", "email": "", "contact": {"email": "Ada <ada@shop.example>"}, "from": "x@y.example"}'
+        '{"emailaddress": "n/a", "email": {"id": 7}, "contact": {"email": "Ada <ada@shop.example>"}, "from": "x@y.example"}'
     ).address(paths)
     assert (found.value, found.path, found.where) == (ADA, "contact.email", "body")
 
 
-def test_the_body_wins_over_the_query(read, paths):
-    assert read(f'{{"email": "{ADA}"}}', query="emailaddress=bob%40shop.example").address(paths).value == ADA
-    found = read('{"x": "bob@shop.example"}', query=f"email={ADA}").address(paths)
+@pytest.mark.parametrize("body", ['{"x": "bob@shop.example"}', f'{{"contact": {{"email": "{ADA.upper()}"}}}}'])
+def test_the_query_wins_over_the_body(read, paths, body):
+    found = read(body, query=f"email={ADA}").address(paths)
     assert (found.value, found.path, found.where) == (ADA, "email", "query")
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "query", "path"),
+    [
+        ("emailaddress=ada+news@shop.example", "application/x-www-form-urlencoded", "", "emailaddress"),
+        ("", "", "emailaddress=ada+news@shop.example", "emailaddress"),
+        ('{"emailaddress": "", "shop": "help@shop.example"}', "application/json", "", "emailaddress"),
+        ('{"emailaddress": null, "shop": "help@shop.example"}', "application/json", "", "emailaddress"),
+        ('{"contact": {"email": "n/a"}, "shop": "help@shop.example"}', "application/json", "", "contact.email"),
+        ('{"shop": "help@shop.example"}', "application/json", "email=", "email"),
+        ('{"emailaddress": "ada news@shop.example", "email": "bob@shop.example"}', "", "", "emailaddress"),
+        ('{"email": "ada@shop.example, bob@shop.example"}', "", "", "email"),
+        ("who=ada+news@shop.example", "application/x-www-form-urlencoded", "", "a value"),
+        ("", "", "who=ada+news@shop.example", "a value"),
+    ],
+)
+def test_where_a_path_leads_to_no_address_nobody_elses_is_taken(read, paths, body, content_type, query, path):
+    with pytest.raises(PermanentError, match=f"^{path} in the webhook's (body|query) is no e-mail address") as caught:
+        read(body, content_type, query=query).address(paths)
+    assert "a + in it as %2B" in str(caught.value)
+    assert "@" not in str(caught.value)
+
+
+def test_the_end_of_an_address_with_an_odd_sign_is_none_by_itself():
+    assert addresses_in('"o\'brien@shop.example" x') == []
+
+
+EVE = 'x", "%s": "eve@shop.example'
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "query"),
+    [
+        *((f'{{"email": "{ADA}", "name": "{EVE % key}"}}', "application/json", "")
+          for key in ("emailaddress", "email", "EMAIL", "contact.email")),
+        (f'{{"contact": {{"email": "{ADA}", "name": "{EVE % "EMail"}"}}}}', "application/json", ""),
+        (f'{{"contact": {{"email": "{ADA}"}}, "n": "x", "contact": {{"email": "eve@shop.example"}}}}', "application/json", ""),
+        (f'{{"contact": {{"email": "{ADA}"}}, "n": "{EVE % "contact.email"}"}}', "application/json", ""),
+        (f"email: {ADA}\nname: x\nemailaddress: eve@shop.example", "text/plain", ""),
+        (f"email={ADA}&name=x&email=eve@shop.example", "application/x-www-form-urlencoded", ""),
+        ("name: x\nemail: eve@shop.example", "text/plain", f"email={ADA}"),
+        ('{"name": "eve@shop.example"}', "application/json", f"who={ADA}"),
+    ],
+)  # fmt: skip
+def test_an_address_that_somebody_has_put_beside_the_contacts_is_not_taken_for_it(
+    read, paths, body, content_type, query
+):
+    with pytest.raises(PermanentError, match="2 e-mail addresses"):
+        read(body, content_type, query=query).address(paths)
 
 
 @pytest.mark.parametrize(

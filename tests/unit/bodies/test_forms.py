@@ -110,6 +110,7 @@ def test_the_form_that_the_operator_names_wins(read):
     [
         ('{"a": "Žofie"}'.encode("cp1250"), "application/json; charset=windows-1250"),
         ('{"a": "Žofie"}'.encode("utf-16"), "application/json"),
+        ('{"a": "Žofie"}'.encode("utf-32"), "application/json"),
         ('{"a": "Žofie"}'.encode("utf-8-sig"), "application/json; charset=latin1"),
         ("<r><a>Žofie</a></r>".encode("iso8859-2"), 'text/xml; charset="ISO-8859-2"'),
         ('<?xml version="1.0" encoding="windows-1250"?><r><a>Žofie</a></r>'.encode("cp1250"), "text/xml"),
@@ -140,6 +141,8 @@ REFUSED = {
     "deep and whole": ("json", "[" * 100 + "]" * 100, "nested more than 64 deep"),
     "wide json": ("json", "[" + "1," * 100_000 + "1]", "more than 50000 values"),
     "a wide form": ("form", "a=1&" * 100_000, "more than 50000 values"),
+    "a form of brackets": ("form", "&".join(f"a{n}{'[b]' * 60}=1" for n in range(1_000)), "more than 50000 values"),
+    "escaped ones": ("form", "&".join(f"a{n}{'%5bb]' * 60}=1" for n in range(1_000)), "more than 50000 values"),
 }
 
 

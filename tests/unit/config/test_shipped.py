@@ -13,6 +13,7 @@ from esplanade.registry.find import types_of
 ROOT = Path(__file__).parents[3]
 CLASSES = {
     "copernica": ("esplanade_copernica.plugin", "CopernicaConnector"),
+    "smartemailing": ("esplanade_smartemailing.plugin", "SmartEmailingConnector"),
     "sparkloop": ("esplanade_sparkloop.plugin", "SparkLoopConnector"),
     "webhook": ("esplanade_webhook.plugin", "WebhookConnector"),
     "webpower": ("esplanade_webpower.plugin", "WebpowerConnector"),
@@ -26,7 +27,7 @@ def shipped():
 
 def test_connectors_yaml_is_valid_with_nothing_set(shipped):
     config = build(read(ROOT / "connectors.yaml", {}), shipped)
-    assert list(config.connectors) == ["webpower", "sparkloop", "cdp"]
+    assert list(config.connectors) == ["webpower", "smartemailing", "sparkloop", "cdp"]
     assert all(each.twin and each.settings is not None for each in config.connectors.values())
     assert config.connectors["cdp"].all_fields
     assert [line.partition(" ")[2].partition(":")[0] for line in config.warnings] == ["sources.shop.token"]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from textwrap import indent
 
 import pytest
+from msgspec.structs import replace
 
 from esplanade import BodyPath
 from esplanade.config.model import Webhook
+
+from .conftest import TYPES
 
 HEAD = """\
 connectors:
@@ -16,7 +19,7 @@ connectors:
     settings: {account: a, api_key: k}
     fields: {firstname: FNAME}
     consents: {newsletter: {group: 1}, service: {group: 2}}
-    triggers: {clicked: {mailing: 1}}
+    triggers: {mine: {mailing: 1}}
     webhook:
 """
 
@@ -24,8 +27,11 @@ connectors:
 ONE = "events: {x: {trigger: clicked}}"
 
 
-def block(lines):
-    return HEAD + indent(lines, "      ") + "\n"
+OTHER = "  b: {plugin: acme, settings: {account: b, api_key: k}, triggers: {clicked: {mailing: 1}}}\n"
+
+
+def block(lines, other=OTHER):
+    return HEAD + indent(lines, "      ") + "\n" + other
 
 
 def test_a_whole_block(load):
@@ -114,7 +120,7 @@ def test_a_plugin_that_could_not_be_loaded_costs_the_checks_of_the_core_nothing(
 @pytest.mark.parametrize(
     ("lines", "warning"),
     [
-        ("events: {x: {trigger: cliked}}", "no connector maps a trigger called cliked; did you mean clicked?"),
+        ("events: {x: {trigger: cliked}}", "no other connector that runs maps a trigger called cliked; did you mean clicked?"),
         ("events: {x: {trigger: order-status}}", "a trigger called order-status; it will be recorded and go nowhere"),
         ("events: {x: {trigger: clicked}, X: {trigger: clicked}}", "webhook.events.X: differs from x only in capitals"),
     ],
@@ -124,10 +130,37 @@ def test_what_is_unwise_is_a_warning(load, lines, warning):
     assert warning in found
 
 
+@pytest.mark.parametrize(
+    "other",
+    [
+        "",
+        OTHER.replace("{plugin", "{enabled: false, plugin"),
+        OTHER.replace("{plugin", "{receives: [profile], plugin"),
+        OTHER.replace("clicked", "opened"),
+    ],
+)
+def test_a_trigger_goes_nowhere_but_to_another_connector_that_runs_and_takes_triggers(load, other):
+    warnings = load(block(ONE, other)).warnings
+    assert [each for each in warnings if "no other connector that runs maps a trigger called clicked" in each]
+
+
+def test_what_a_connector_maps_itself_hears_nothing_of_its_own_calls(load):
+    (warning,) = load(block(ONE.replace("clicked", "mine"))).warnings
+    assert "no other connector that runs maps a trigger called mine" in warning
+
+
+def test_settings_with_which_one_contact_cannot_be_read_have_no_block(problems, types, monkeypatch):
+    acme = replace(types["acme"], can_fetch=lambda settings: settings.mode == "full")
+    monkeypatch.setitem(TYPES, "acme", acme)
+    (found,) = problems(block(ONE))
+    assert "webhook: with these settings the plugin acme cannot read one contact again" in found
+    assert problems(block(ONE).replace("api_key: k", "api_key: k, mode: full", 1)) == []
+
+
 def test_a_rule_that_sends_leaves_out_is_a_warning(load):
-    text = (
-        block("events: {x: {trigger: clicked, fields: {age: a}, consents: {service: denied}}}")
-        + "    sends: [profile]\n"
+    text = block(
+        "events: {x: {trigger: clicked, fields: {age: a}, consents: {service: denied}}}",
+        "    sends: [profile]\n" + OTHER,
     )
     assert [line.partition(" ")[2] for line in load(text).warnings] == [
         "connectors.a.webhook.events.x.trigger: does nothing, because `sends` leaves out trigger; add it there or remove this",

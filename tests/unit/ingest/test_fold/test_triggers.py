@@ -167,3 +167,40 @@ async def test_a_vendor_s_clock_that_runs_ahead_makes_no_trigger_last_longer(hou
     await hub.happens("sparkloop", "opened", at=now + 10 * HOUR)
     (waiting,) = [each for each in await hub.queue("cdp") if each.kind == "trigger"]
     assert waiting.expires_at == now + HOUR
+
+
+async def rings(hub, times):
+    """Webpower and SparkLoop each set off the other's scenario, minute by minute; how many triggers went out of it."""
+    many = 0
+    for number in range(times):
+        sent = await hub.settle()
+        for name, events in sent.items():
+            for event in events:
+                if hasattr(event, "trigger"):
+                    many += 1
+                    await hub.passes(60)
+                    await hub.happens(name, "heard", trigger_id=f"{name}-{number}")
+    return many
+
+
+RING = {"triggers": {"heard": TriggerTarget()}}
+
+
+@pytest.mark.parametrize("most", [1, 4])
+async def test_two_vendors_whose_scenarios_set_off_each_other_are_stopped(house, most):
+    hub = await house(webpower=RING, sparkloop=RING, hub={"max_hops": most})
+    await hub.happens("webpower", "heard")
+    assert await rings(hub, 20) == most
+    assert [reason for _, reason in await hub.parked()] == ["loop"]
+    assert any(key.startswith("loop:") for key, _ in hub.alerts)
+    assert "loop" in {reason for what, _, reason in await hub.notes() if what == "not-sent"}
+
+
+async def test_what_happens_long_after_something_was_sent_is_a_chain_of_its_own(house):
+    hub = await house(webpower=RING, sparkloop=RING, hub={"max_hops": 1})
+    await hub.happens("webpower", "heard", trigger_id="first")
+    await hub.settle()
+    await hub.passes(3_600)
+    event = await hub.happens("sparkloop", "heard", trigger_id="second")
+    (work,) = await hub.queue("webpower", "pending")
+    assert (work.root, work.hops) == (event, 1)

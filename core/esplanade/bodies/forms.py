@@ -94,7 +94,8 @@ def _kept(tree: Any, depth: int) -> Tree:
             return type(tree)(_kept(each, depth + 1) for each in tree)
         case dict():
             return {key: _kept(each, depth + 1) for key, each in tree.items()}
-    return tree  # type: ignore[no-any-return]
+    single: Tree = tree
+    return single
 
 
 # Forms.
@@ -182,9 +183,9 @@ def read_xml(text: str) -> dict[str, Tree]:
     except expat.ExpatError as problem:
         what = expat.ErrorString(problem.code)
         raise ValueError(f"it is not XML: {what} in line {problem.lineno}, column {problem.offset}") from None
-    root: Tree = elements[0][1]
-    (inside,) = elements[0][1].values()
-    return inside if isinstance(inside, dict) else root  # type: ignore[return-value]
+    root = elements[0][1]
+    (inside,) = root.values()
+    return inside if isinstance(inside, dict) else root
 
 
 def _local(name: str) -> str:

@@ -46,7 +46,7 @@ class BodyPath(str):
             key = _key(tree, step)
             if key is None:
                 return None
-            tree = tree if key == _ITSELF else tree[key]  # type: ignore[index]
+            tree = _at(tree, key)
         return tree
 
     def values(self, tree: Tree) -> list[Tree]:
@@ -101,7 +101,19 @@ def _values(tree: Tree, steps: tuple[str | int, ...]) -> list[Tree]:
     key = _key(tree, step)
     if key is None:
         return []
-    return _values(tree if key == _ITSELF else tree[key], rest)  # type: ignore[index]
+    return _values(_at(tree, key), rest)
+
+
+def _at(tree: Tree, key: str | int) -> Tree:
+    """What is under a key that ``_key`` has found."""
+    if key == _ITSELF:
+        return tree
+    match tree, key:
+        case dict(), str():
+            return tree[key]
+        case list(), int():
+            return tree[key]
+    raise LookupError(key)
 
 
 def _without(tree: Tree, steps: tuple[str | int, ...]) -> Tree:
@@ -112,7 +124,7 @@ def _without(tree: Tree, steps: tuple[str | int, ...]) -> Tree:
         return tree
     if key == _ITSELF:
         return _without(tree, steps[1:])
-    left = _without(tree[key], steps[1:])  # type: ignore[index]
+    left = _without(_at(tree, key), steps[1:])
     gone = left is None or left in ({}, [])
     if isinstance(tree, list):
         return [left if at == key else each for at, each in enumerate(tree) if at != key or not gone]

@@ -56,13 +56,13 @@ class Problems:
 
 
 def dotted(where: Where) -> str:
-    """A path as a human writes it; keys that hold dots or spaces are quoted."""
+    """A path as a human writes it; keys that hold dots, spaces or what cannot be printed are quoted."""
     path = ""
     for part in where:
         if part.startswith("["):
             path += part
         else:
-            plain = part and not any(letter in part for letter in " .:\t\n")
+            plain = part and part.isprintable() and not any(letter in part for letter in " .:")
             path += ("." if path else "") + (part if plain else repr(part))
     return path
 

@@ -109,7 +109,7 @@ async def test_a_secret_in_the_log(tmp_path):
     body = """
 @hookimpl
 async def on_inbound_webhook(self, event, ctx):
-    ctx.log.debug("called", query=event.query)
+    ctx.log.debug("called", token=self.settings.callback_token.reveal())
     return await super().on_inbound_webhook(event, ctx)
 """
     assert "the secret callback_token shows in the log" in await caught("CF5", tmp_path, body)

@@ -32,6 +32,7 @@ WORDS = [
     "[[{a: [b]}]]",
     "6h",
     "<<",
+    "\U00012544:",
 ]
 PLACE = re.compile(r"^connectors\.yaml:\d+:\d+: \S")
 

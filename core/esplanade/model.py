@@ -123,6 +123,7 @@ class ConsentEvent(Struct, Generic[C], frozen=True, kw_only=True):
     method: str | None = None
     desired: dict[str, Value] = field(default_factory=dict)
     held: dict[str, Held] = field(default_factory=dict)
+    """What the vendor is known to hold for each purpose; ``denied`` too where it may: an earlier call about it ended in doubt."""
     said_at: datetime
     at: datetime
 
@@ -189,6 +190,8 @@ class Report(Struct, frozen=True, kw_only=True):
     consents: dict[str, Held] = field(default_factory=dict)
     audiences: dict[str, bool] = field(default_factory=dict)
     at: datetime | None = None
+    read_at: datetime | None = None
+    """When the plugin began to ask the vendor for this, where a webhook only said whom to ask about. None: the call says it."""
     event_id: str | None = None
     confirmed: bool = False
     evidence: dict[str, Scalar] = field(default_factory=dict)

@@ -153,6 +153,8 @@ class Remote(Struct, kw_only=True):
     """Values sent lately per ``field:``, ``consent:`` or ``audience:`` key, for telling echoes."""
     confirmed: list[str] = field(default_factory=list)
     """Fields whose last write the vendor has reported back whole: what comes after that is no cut value."""
+    perhaps_denied: list[str] = field(default_factory=list)
+    """Purposes that the vendor may hold as denied: a call about them ended in doubt, and their base is gone."""
     asked: dict[str, Held | None] = field(default_factory=dict)
     """Purposes the vendor was asked to have confirmed, with what it held before."""
     rejected: dict[str, Value] = field(default_factory=dict)

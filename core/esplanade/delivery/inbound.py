@@ -210,6 +210,8 @@ class InboundDesk:
     def _entry(self, said: Inbound, delivery: Delivery) -> Entry:
         body: ReportIn | HappeningIn
         match said:
+            case Report(read_at=read_at) if read_at is not None:
+                return self._as_read(said, min(read_at.timestamp(), self._clock.time()))
             case Report():
                 body = report_body(said, read_at=delivery.first_at, pulled=False)
             case Happening():

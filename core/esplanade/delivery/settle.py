@@ -156,7 +156,7 @@ class Settlement:
         absorbed = left is None and contacts.forget(remote, moved_from, None)
         joined = contacts.take_back(remote, remote.email, remote.remote_id) and moved_from is not None
         if absorbed or joined:  # whose subscriptions the one contact has kept that is left of two, nobody knows
-            remote.consents = {}
+            remote.consents, remote.perhaps_denied = {}, []
         if joined or "profile" not in self._connector.receives:
             remote.unknown = joined  # without ids, nor whose fields
         remote.acked_at = chain.now
@@ -176,7 +176,7 @@ class Settlement:
             run = unit.audience(self.lane, name)
             run.members = max(run.members - 1, 0)
             unit.save_audience(self.lane, name, run)
-        remote.fields, remote.audiences, remote.owned = {}, {}, []
+        remote.fields, remote.audiences, remote.owned, remote.perhaps_denied = {}, {}, [], []
         remote.consents = {purpose: state for purpose, state in remote.consents.items() if state == "pending"}
         detail = "the vendor no longer had this contact, and made another one"
         unit.note(self.note(delivery, now, "reported", reason="drift", detail=detail))
@@ -257,6 +257,9 @@ class Settlement:
         if delivery.kind == "consent" and former_ref(delivery) is None:
             # what else is acknowledged says nothing of this purpose
             before = remote.consents.pop(delivery.subject, None)
+            last = remote.sent.get(f"consent:{delivery.subject}", [])[-1:]
+            if before == "denied" or any(sent.value == "denied" for sent in last):
+                remote.perhaps_denied = sorted({*remote.perhaps_denied, delivery.subject})
             if asked:
                 remote.asked[delivery.subject], remote.consents[delivery.subject] = before, "pending"
         tried = remote.sent.get("address", [])
@@ -344,6 +347,7 @@ def _hold_consent(remote: Remote, email: str, purpose: str, state: Held) -> None
     if state == "pending":
         remote.asked[purpose] = remote.consents.get(purpose)
     remote.consents[purpose] = state
+    remote.perhaps_denied = [each for each in remote.perhaps_denied if each != purpose]
     if state != "denied":
         remote.email = remote.email or email
 

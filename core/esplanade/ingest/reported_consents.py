@@ -130,6 +130,7 @@ def _granted(unit: Unit, world: World, reading: Reading, purpose: str, entry: En
         _was_asked(unit, reading, purpose, entry.at)
     confirmed = report.confirmed or asked
     remote.consents[purpose] = "granted"
+    remote.perhaps_denied = [each for each in remote.perhaps_denied if each != purpose]
     remote.asked.pop(purpose, None)
     contacts.forget_retirement(remote, purpose)
     if consent.effective(standing) == "granted" and not confirmed:

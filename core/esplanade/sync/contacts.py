@@ -50,6 +50,7 @@ def part(remote: Remote) -> Contact | None:
     remote.email, remote.remote_id, remote.unknown = None, None, False
     remote.fields, remote.consents, remote.audiences, remote.owned = {}, {}, {}, []
     remote.sent, remote.confirmed, remote.asked, remote.rejected = {}, [], {}, {}
+    remote.perhaps_denied = []
     return contact
 
 

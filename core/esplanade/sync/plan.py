@@ -179,7 +179,7 @@ def _consent(
         state=wanted,
         method=standing.method,
         desired=_present(mapping.desired_fields(person, connector, traits.read_only)),
-        held=dict(remote.consents) if remote else {},
+        held={**dict.fromkeys(remote.perhaps_denied, "denied"), **remote.consents} if remote else {},
         said_at=as_datetime(standing.at),
         at=as_datetime(delivery.first_at),
     )

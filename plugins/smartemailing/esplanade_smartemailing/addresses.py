@@ -19,8 +19,11 @@ def is_renamed(event: ProfileEvent[SmartEmailingAudience]) -> bool:
     return event.previous_email is not None and not same_address(event.previous_email, event.email)
 
 
-async def move(event: ProfileEvent[SmartEmailingAudience], account: Account, ctx: Context) -> None:
-    """Give the contact its new address; a contact that has that already takes its place. Done again, it finds nothing to do."""
+async def move(event: ProfileEvent[SmartEmailingAudience], account: Account, ctx: Context) -> bool:
+    """Give the contact its new address; a contact that has that already takes its place, which is told by True.
+
+    Done again, it finds nothing to do.
+    """
     previous = event.previous_email
     assert previous is not None
     try:
@@ -28,12 +31,14 @@ async def move(event: ProfileEvent[SmartEmailingAudience], account: Account, ctx
     except RefusedError:
         old = await account.find(previous)
         if old is None:
-            return  # it is gone, or was moved by an earlier attempt
+            return False  # it is gone, or was moved by an earlier attempt
         other = await account.find(event.email)
         if other is None:
             raise
         ctx.log.info("address belongs to another contact", contact=as_id(other), replaced=as_id(old))
         await take_over(old, event.email, account)
+        return True
+    return False
 
 
 async def take_over(old: Row, email: str, account: Account) -> None:

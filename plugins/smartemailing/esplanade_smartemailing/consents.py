@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, assert_never
 from msgspec import Struct
 from msgspec.structs import replace
 
-from esplanade import Context, DeliveryError, Outcome
+from esplanade import Context, DeliveryError, Outcome, PermanentError
 
 from .addresses import take_over
 from .batches import SINGLY, put_off
-from .client import CONFIRMED, UNSUBSCRIBED, same_address
+from .client import CONFIRMED, UNSUBSCRIBED, RefusedError, same_address
 from .imports import Flags, Imports
 from .mapping import acknowledged, contact_row, on_list
 from .settings import SmartEmailingConsent
@@ -28,9 +28,11 @@ if TYPE_CHECKING:
 
     from .batches import Result
     from .client import Account, Row
-    from .echoes import Echoes
+    from .echoes import Echoes, Recent
     from .layout import Layout
 
+BARE = ("emailaddress", "contactlists", "purposes", "blacklisted")
+"""What a consent itself writes."""
 NOT_THERE = Outcome(status="unchanged", reason="not-at-vendor")
 
 
@@ -47,20 +49,20 @@ class Line(Struct, frozen=True, kw_only=True):
 class Consents:
     """Opt-ins and opt-outs of one account."""
 
-    def __init__(self, account: Account, layout: Layout, ctx: Context, echoes: Echoes) -> None:
+    def __init__(self, account: Account, layout: Layout, ctx: Context, echoes: Echoes, recent: Recent) -> None:
         self._account = account
         self._layout = layout
         self._ctx = ctx
-        self._imports = Imports(account, layout, echoes, ctx.clock)
+        self._imports = Imports(account, layout, echoes, recent, ctx.clock)
+        self._recent = recent
+        self._taken: set[str] = set()
+        """Opt-outs whose contact was taken to be there, and was not looked up."""
         self._singly = self._revocable = SINGLY
-        self._many = False
-        """Whether there are more opt-outs than can be looked up one by one."""
 
     async def write(self, events: Sequence[ConsentEvent[SmartEmailingConsent]]) -> list[Result]:
         """A result for each event; opt-outs go first."""
         results: dict[int, Result] = {}
         groups: dict[Flags, list[Line]] = {}
-        self._many = sum(event.state == "denied" for event in events) > SINGLY
         for at, event in sorted(enumerate(events), key=lambda pair: pair[1].state != "denied"):
             try:
                 lines = await self._lines(at, event)
@@ -72,12 +74,21 @@ class Consents:
             for line in lines:
                 groups.setdefault(line.flags, []).append(line)
         for flags, lines in groups.items():
-            stored = await self._imports.store([line.row for line in lines], flags)
+            stored = await self._store(lines, flags)
             for line, result in zip(lines, stored, strict=True):
                 finished = await self._finish(events[line.at], line, result)
                 if line.at not in results or isinstance(finished, Exception):  # of two contacts both must be written
                     results[line.at] = finished
         return [results[at] for at in range(len(events))]
+
+    async def _store(self, lines: Sequence[Line], flags: Flags) -> list[Result]:
+        """Import them; a consent whose fields the vendor refuses goes without, for they are the profile's business."""
+        stored = await self._imports.store([line.row for line in lines], flags)
+        again = [at for at, each in enumerate(stored) if isinstance(each, RefusedError) and lines[at].held is not None]
+        bare = [{key: each for key, each in lines[at].row.items() if key in BARE} for at in again]
+        for at, result in zip(again, await self._imports.store(bare, flags), strict=True):
+            stored[at] = replace(result, acknowledged={}) if isinstance(result, Outcome) else result
+        return stored
 
     async def _lines(self, at: int, event: ConsentEvent[SmartEmailingConsent]) -> list[Line]:
         """What to import; nothing for an opt-out of somebody whom the vendor does not have."""
@@ -93,10 +104,11 @@ class Consents:
     async def _addresses(self, event: ConsentEvent[SmartEmailingConsent]) -> list[str]:
         """Where the vendor has the person: under the id, whatever its address is there by now, and under the address.
 
-        They are looked up, for an import would make a contact where there is none. Of many opt-outs that would take hours, so
-        those whom the vendor is known to have are taken by their address; whether it was theirs shows by the id that comes back.
+        They are looked up, for an import would make a contact where there is none. Whom the hub itself has just imported it need
+        not look up, or an import of many who have opted out would take hours.
         """
-        if self._many and event.remote_id is not None:
+        if event.remote_id is not None and self._recent.has(event.email, event.remote_id, self._ctx.clock):
+            self._taken.add(event.delivery_id)
             return [event.email]
         self._go_alone()
         known = await self._account.read(event.remote_id) if event.remote_id is not None else None
@@ -111,8 +123,11 @@ class Consents:
         held: dict[str, Value] | None = None
         if event.remote_id is None:  # it may have to be made; the fields of a known one are the profile's business
             fields = await self._layout.fields(event.desired, self._account, self._ctx.clock)
-            row = contact_row(event.email, event.desired, fields, settings)
-            held = {**event.desired, **(acknowledged(event.desired, row, fields, settings) or {})}
+            try:
+                row = contact_row(event.email, event.desired, fields, settings)
+                held = {**event.desired, **(acknowledged(event.desired, row, fields, settings) or {})}
+            except PermanentError:
+                self._ctx.log.info("fields are left to the profile, one cannot be written", delivery=event.delivery_id)
         row["contactlists"] = [on_list(target.list, CONFIRMED)]
         if target.purpose is not None:  # without its time each repeat would add another record
             row["purposes"] = [{"id": target.purpose, "valid_from": local(event.said_at, settings.esp_timezone)}]
@@ -137,14 +152,13 @@ class Consents:
         try:
             match event.state:
                 case "denied":
-                    if self._many:
-                        await self._opt_out_former(event, result.remote_id)
+                    await self._opt_out_former(event, result.remote_id)
                     if event.target.purpose is not None:
                         await self._revoke(result.remote_id, event.target.purpose)
                     return result
                 case "granted":
                     await self._replace_former(event, result.remote_id)
-                    return replace(result, acknowledged=line.held)
+                    return replace(result, acknowledged=line.held if result.acknowledged is None else None)
                 case "pending":
                     await self._replace_former(event, result.remote_id)
                     return result
@@ -155,7 +169,7 @@ class Consents:
 
     async def _opt_out_former(self, event: ConsentEvent[SmartEmailingConsent], contact: str) -> None:
         """Where the address has another contact than the hub knew, that one is opted out as well, if it is there still."""
-        former = await self._former(event, contact)
+        former = await self._former(event, contact) if event.delivery_id in self._taken else None
         if former is not None:
             row = {"emailaddress": former["emailaddress"], "contactlists": [on_list(event.target.list, UNSUBSCRIBED)]}
             (result,) = await self._imports.store([row], Flags())

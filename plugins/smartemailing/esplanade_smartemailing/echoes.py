@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from esplanade import Clock
 
@@ -23,6 +23,8 @@ EXPECTED = frozenset({"new_contact", "updated_contact"})
 """What an import sets off."""
 
 
+RECENT_S, MOST_RECENT = 600.0, 100_000
+"""For so long an import is taken to be how things stand, and so many contacts are remembered."""
 KEPT = 10_000
 """So many readings are remembered."""
 
@@ -48,6 +50,28 @@ class Reads:
         self._read[name.lower()] = (began_at, came_at)
         while len(self._read) > KEPT:
             del self._read[next(iter(self._read))]
+
+
+class Recent:
+    """Contacts that the hub itself has imported lately: they are there, under that address."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[str, float]] = {}
+        """Their ids, and when that was, the longest ago in front."""
+
+    def note(self, ids: Mapping[str, str], clock: Clock) -> None:
+        """An import has made or found these contacts, by address in small letters."""
+        now = clock.monotonic()
+        for email, contact in ids.items():
+            self._seen.pop(email, None)
+            self._seen[email] = (contact, now)
+        while self._seen and (len(self._seen) > MOST_RECENT or next(iter(self._seen.values()))[1] < now - RECENT_S):
+            del self._seen[next(iter(self._seen))]
+
+    def has(self, email: str, contact: str, clock: Clock) -> bool:
+        """Whether a contact was lately imported under an address."""
+        known, at = self._seen.get(email.lower(), ("", 0.0))
+        return known == contact and clock.monotonic() - at < RECENT_S
 
 
 class Echoes:

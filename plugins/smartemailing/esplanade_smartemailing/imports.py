@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .batches import Result
     from .client import Account, Row
-    from .echoes import Echoes
+    from .echoes import Echoes, Recent
     from .layout import Layout
     from .settings import DoubleOptIn
 
@@ -38,10 +38,11 @@ class Flags(Struct, frozen=True, kw_only=True):
 class Imports:
     """The imports into one account."""
 
-    def __init__(self, account: Account, layout: Layout, echoes: Echoes, clock: Clock) -> None:
+    def __init__(self, account: Account, layout: Layout, echoes: Echoes, recent: Recent, clock: Clock) -> None:
         self._account = account
         self._layout = layout
         self._echoes = echoes
+        self._recent = recent
         self._clock = clock
 
     async def store(self, rows: Sequence[Row], flags: Flags) -> list[Result]:
@@ -71,6 +72,8 @@ class Imports:
         if len(rows) == 1 and len(ids) == 1:  # the vendor may write the address in its own way
             ids = {rows[0]["emailaddress"].lower(): number for number in ids.values()}
         found = [ids.get(row["emailaddress"].lower()) for row in rows]
+        if not asks:
+            self._recent.note(ids, self._clock)
         if asks:
             return [
                 Outcome(status="pending", remote_id=each, reason="already-known" if each else None) for each in found

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from esplanade import (
     Alters,
@@ -31,7 +34,7 @@ from esplanade import (
 from . import webhooks
 from .client import Account, as_id, basic
 from .consents import Consents
-from .echoes import Echoes, Reads
+from .echoes import Echoes, Reads, Recent
 from .layout import Layout
 from .profiles import Profiles
 from .settings import SmartEmailingAudience, SmartEmailingConsent, SmartEmailingSettings, SmartEmailingTrigger
@@ -71,6 +74,7 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
         self._layout = Layout()
         self._echoes = Echoes()
         self._reads = Reads()
+        self._recent = Recent()
 
     def endpoint(self) -> Endpoint:
         settings = self.settings
@@ -90,14 +94,14 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
         self, events: Sequence[ProfileEvent[SmartEmailingAudience]], ctx: Context
     ) -> list[Outcome | Exception]:
         """One import for all of them; a changed address is changed first."""
-        return await Profiles(self._account(ctx), self._layout, ctx, self._echoes).write(events)
+        return await Profiles(self._account(ctx), self._layout, ctx, self._echoes, self._recent).write(events)
 
     @hookimpl
     async def on_consent_batch(
         self, events: Sequence[ConsentEvent[SmartEmailingConsent]], ctx: Context
     ) -> list[Outcome | Exception]:
         """One import for all that have equal flags."""
-        return await Consents(self._account(ctx), self._layout, ctx, self._echoes).write(events)
+        return await Consents(self._account(ctx), self._layout, ctx, self._echoes, self._recent).write(events)
 
     @hookimpl
     async def on_trigger_batch(
@@ -140,13 +144,13 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
 
     async def _read(self, person: webhooks.Named, ctx: Context) -> Report:
         """What the vendor holds of whom a call names, now."""
-        account, pull = self._account(ctx), self._pull(ctx)
+        account, pull, read_at = self._account(ctx), self._pull(ctx), datetime.fromtimestamp(ctx.clock.time(), UTC)
         row = await account.find(person.email) if person.email is not None else None
         if row is None and person.contact is not None:  # after the address, beside which it may be no contact's id
             row = await account.read(person.contact)
         if row is None:
-            return Report(email=person.email, remote_id=person.contact, deleted=True)
-        return await pull.report(row)
+            return Report(email=person.email, remote_id=person.contact, deleted=True, read_at=read_at)
+        return replace(await pull.report(row), read_at=read_at)
 
     # Methods.
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from .batches import Result
     from .client import Account, Row
-    from .echoes import Echoes
+    from .echoes import Echoes, Recent
     from .layout import Layout
     from .settings import SmartEmailingAudience
     from .values import CustomField
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 class Profiles:
     """Writes profiles into one account."""
 
-    def __init__(self, account: Account, layout: Layout, ctx: Context, echoes: Echoes) -> None:
+    def __init__(self, account: Account, layout: Layout, ctx: Context, echoes: Echoes, recent: Recent) -> None:
         self._account = account
         self._layout = layout
         self._ctx = ctx
-        self._imports = Imports(account, layout, echoes, ctx.clock)
+        self._imports = Imports(account, layout, echoes, recent, ctx.clock)
         self._singly = SINGLY
+        self._replaced: set[str] = set()
+        """People whose contact was taken over by the one at their new address."""
 
     async def write(self, events: Sequence[ProfileEvent[SmartEmailingAudience]]) -> list[Result]:
         """A result for each event."""
@@ -88,7 +90,8 @@ class Profiles:
             if not self._singly:
                 raise put_off()
             self._singly -= 1
-            await move(event, self._account, self._ctx)
+            if await move(event, self._account, self._ctx):
+                self._replaced.add(event.person)
         if places:
             row["contactlists"] = places
         return row
@@ -120,7 +123,8 @@ class Profiles:
             if event.remote_id is None or not isinstance(result, Outcome) or result.remote_id == event.remote_id:
                 continue
             try:
-                former = await self._former(event.remote_id, event.email)
+                is_done = event.person in self._replaced
+                former = None if is_done else await self._former(event.remote_id, event.email)
                 if not _only_leaves(event):
                     if former is not None:
                         await take_over(former, event.email, self._account)

@@ -151,7 +151,8 @@ class Plugin:
         parts.setdefault("changed", {name: each for name, each in parts.get("desired", {}).items() if each is not None})
         parts.setdefault("desired", parts["changed"])
         change = AudienceChange(add=add or {}, remove=remove or {})
-        return ProfileEvent(delivery_id="d-1", person="p-1", email=email, audiences=change, at=NOW, **parts)
+        said = {"delivery_id": "d-1", "person": "p-1"}
+        return ProfileEvent(email=email, audiences=change, at=NOW, **{**said, **parts})
 
     def a_consent(self, state, email=ADA, purpose="newsletter", **parts):
         parts.setdefault("target", CONSENTS[purpose])

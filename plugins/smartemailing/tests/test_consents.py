@@ -4,6 +4,7 @@ import pytest
 
 from esplanade import ConsentTarget, Outcome, PermanentError, RateLimited, TemporaryError
 from esplanade.testing import Fault
+from esplanade_smartemailing.echoes import RECENT_S
 from esplanade_smartemailing.settings import SmartEmailingConsent
 
 from .conftest import ADA, CONSENTS, FIELDS
@@ -65,10 +66,11 @@ class TestGrant:
         assert (contact.blacklisted, contact.lists[7].status) == (1, "unsubscribed")
         assert (await plugin.fetch()).consents == DENIED
 
-    async def test_a_value_that_cannot_be_written_is_named(self, plugin, twin):
-        with pytest.raises(PermanentError, match="points: takes a number"):
-            await plugin.consent("granted", desired={"points": "many"})
-        assert twin.account.find(ADA) is None
+    @pytest.mark.parametrize("desired", [{"points": "many"}, {"language": "klingon"}])
+    async def test_a_value_that_cannot_be_written_does_not_stop_it(self, plugin, twin, statuses, desired):
+        outcome = await plugin.consent("granted", desired={"town": "Brno", **desired})
+        assert statuses() == {7: "confirmed"}
+        assert (outcome.remote_id, outcome.acknowledged) == (str(twin.account.find(ADA).id), None)
 
 
 class TestRegrant:
@@ -210,21 +212,36 @@ class TestDenial:
 
 
 class TestManyDenials:
-    """More than can be looked up one by one, of people whom the vendor is known to have."""
+    """More than can be looked up one by one, of people whom the hub has just imported."""
 
     @pytest.fixture
-    def many(self, plugin, sign_up):
-        known = {f"p{at}@example.com": sign_up(f"p{at}@example.com", lists={7: "confirmed"}) for at in range(50)}
-        return [plugin.a_consent("denied", email, "service", remote_id=each) for email, each in known.items()]
+    async def many(self, plugin, twin):
+        emails = [f"p{at}@example.com" for at in range(50)]
+        made = await plugin.profiles(*(plugin.a_profile(each, desired={"town": "Brno"}) for each in emails))
+        twin.requests.clear()
+        known = zip(emails, made, strict=True)
+        return [
+            plugin.a_consent("denied", email, "service", remote_id=each.remote_id, delivery_id=email)
+            for email, each in known
+        ]
 
     async def test_they_share_one_request(self, plugin, many, sent, statuses):
         results = await plugin.consents(*many)
         assert [each.remote_id for each in results] == [each.remote_id for each in many]
         assert [len(body["data"]) for body in sent()] == [50]
-        assert all(statuses(each.email) == {7: "confirmed", 9: "unsubscribed"} for each in many)
+        assert all(statuses(each.email) == {9: "unsubscribed"} for each in many)
+
+    async def test_once_that_is_some_time_ago_they_are_looked_up_again(self, plugin, many, clock, twin):
+        await clock.advance(RECENT_S + 1)
+        twin.account.forget(twin.account.find(many[0].email))
+        (result,) = await plugin.consents(many[0])
+        assert (result.reason, twin.account.find(many[0].email)) == ("not-at-vendor", None)
 
     async def test_what_is_on_record_of_them_is_revoked_in_as_many_calls_as_that_takes(self, plugin, many, twin):
-        events = [plugin.a_consent("denied", each.email, remote_id=each.remote_id) for each in many]
+        events = [
+            plugin.a_consent("denied", each.email, remote_id=each.remote_id, delivery_id=each.delivery_id)
+            for each in many
+        ]
         for each in many:
             twin.account.connect(twin.account.find(each.email), 2, None, None)
         rounds = 0

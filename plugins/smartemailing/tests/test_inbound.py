@@ -53,8 +53,8 @@ async def test_several_contacts_are_each_read(plugin, sign_up, twin):
 
 async def test_a_forged_address_is_told_as_not_there(plugin):
     body = {"event": "new_contact", "emailaddress": "forged@example.com", "name": "Mallory", "status": "confirmed"}
-    assert await plugin.hears(body) == [Report(email="forged@example.com", deleted=True)]
-    assert await plugin.hears({"contact_id": 4711}) == [Report(remote_id="4711", deleted=True)]
+    assert await plugin.hears(body) == [Report(email="forged@example.com", deleted=True, read_at=NOW)]
+    assert await plugin.hears({"contact_id": 4711}) == [Report(remote_id="4711", deleted=True, read_at=NOW)]
 
 
 async def test_a_forged_opt_out_is_not_believed(plugin, sign_up):
@@ -85,7 +85,9 @@ class TestWhatHappened:
         assert happening == Happening(name="link_clicked", email=ADA, data={"url": "https://shop.example/p/1"})
 
     async def test_to_somebody_who_is_not_there_nothing_did(self, plugin):
-        assert await plugin.hears({"event": "link_clicked", "emailaddress": ADA}) == [Report(email=ADA, deleted=True)]
+        assert await plugin.hears({"event": "link_clicked", "emailaddress": ADA}) == [
+            Report(email=ADA, deleted=True, read_at=NOW)
+        ]
 
     async def test_of_several_nobody_is_told_the_others_address(self, plugin, sign_up):
         for email in (ADA, EVE):

@@ -252,3 +252,24 @@ async def test_somebody_who_signs_up_there_becomes_known_and_is_not_written_back
     person = await ready.person("eve@example.com")
     assert (person.fields["city"].value, person.consents["newsletter"].state) == ("Gouda", "granted")
     assert ready.writes() == []
+
+
+@pytest.mark.parametrize("headers", [{"Retry-After": "0"}, {}])
+async def test_a_later_grant_outweighs_the_opt_out_even_where_its_first_import_failed(ready, headers):
+    granted = {"email": ADA, "purpose": "newsletter", "state": "granted", **PROOF}
+    await ready.says("consent", granted)
+    await ready.at_rest()
+    ready.twin.unsubscribe(ADA, 7)
+    await ready.at_rest()
+    assert (await ready.person()).consents["newsletter"].state == "denied"
+    ready.twin.faults.append(Fault(match="POST .*import", status=503, headers=headers))
+    ready.writes()
+    await ready.says("consent", granted)
+    async with asyncio.timeout(10):
+        while sum("/import" in each.path for each in ready.twin.requests) < 2:
+            await asyncio.sleep(0.01)
+    await ready.at_rest()
+    assert ready.status() == "confirmed"
+    await ready.hub.pull("esp")
+    await ready.at_rest()
+    assert (ready.status(), (await ready.person()).consents["newsletter"].state) == ("confirmed", "granted")

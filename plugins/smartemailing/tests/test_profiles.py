@@ -117,6 +117,27 @@ class TestAnotherAddress:
         assert statuses(OLD) == {9: "unsubscribed"}
         assert twin.account.find(ADA).values == {"name": "Ada", "town": "Brno", "company": "theirs"}
 
+    async def test_of_many_whose_new_address_has_a_contact_each_call_gets_some_done(self, plugin, sign_up, statuses):
+        waiting = [
+            plugin.a_profile(
+                f"new{at}@example.com",
+                remote_id=sign_up(f"old{at}@example.com", lists={7: "confirmed"}),
+                previous_email=f"old{at}@example.com",
+                person=f"p-{at}",
+            )
+            for at in range(45)
+        ]
+        for each in waiting:
+            sign_up(each.email)
+        rounds = 0
+        while waiting:
+            results = await plugin.profiles(*waiting)
+            waiting = [each for each, result in zip(waiting, results, strict=True) if isinstance(result, RateLimited)]
+            rounds += 1
+            assert rounds <= 3
+        assert all(statuses(f"new{at}@example.com") == {7: "confirmed"} for at in range(45))
+        assert all(statuses(f"old{at}@example.com") == {} for at in range(45))
+
     @pytest.mark.parametrize("lists", [{}, {7: "unsubscribed"}])
     async def test_the_blacklist_goes_along(self, plugin, sign_up, twin, lists):
         known = sign_up(OLD, blacklisted=1, lists=lists)

@@ -199,6 +199,21 @@ class TestRetryAt:
         remote = await bench.remote()
         assert (remote.unknown, remote.consents) == (False, {})
 
+    @pytest.mark.parametrize(
+        "verdict", [RetryAt(at=NOW + 60, error="cut", unknown=True), Wait(error="429", at=NOW + 60)]
+    )
+    async def test_a_denial_of_which_nobody_knows_any_more_is_remembered_as_one_that_may_be(self, bench, verdict):
+        await bench.comes_to("profile", DELIVERED)
+        remote = await bench.remote()
+        remote.consents["newsletter"] = "denied"
+        await bench.do(lambda unit: unit.save_remote(remote))
+        row = await bench.comes_to("consent", verdict)
+        remote = await bench.remote()
+        assert (remote.consents, remote.perhaps_denied) == ({}, ["newsletter"])
+        await bench.do(lambda unit: unit.save_delivery(msgspec.structs.replace(row, due_at=NOW)))
+        await bench.ends(await bench.claim(), DELIVERED)
+        assert (await bench.remote()).perhaps_denied == []
+
     async def test_a_trigger_in_doubt_says_nothing_of_the_person_s_state(self, bench):
         row = await bench.comes_to("trigger", RetryAt(at=NOW + 60, error="OutcomeUnknown: cut", unknown=True))
         assert (row.unsure, (await bench.remote()).unknown) == (True, False)

@@ -6,6 +6,7 @@ Sections are those of the project's fact sheet. Dates carry no zone and are thos
 from __future__ import annotations
 
 import base64
+import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, quote
 
@@ -45,6 +46,12 @@ class Rows(Struct, frozen=True, kw_only=True):
 
     rows: list[Row]
     total: int | None
+
+    def is_last(self, read: int, size: int) -> bool:
+        """Whether no page follows, ``read`` rows being read by now. One shorter than asked for may have another behind it."""
+        if len(self.rows) >= size:
+            return False
+        return not self.rows or self.total is None or read >= self.total
 
 
 class Account:
@@ -88,9 +95,9 @@ class Account:
         """All rows of a collection, in order of id."""
         found: list[Row] = []
         while True:
-            page = (await self.page(collection, offset=len(found), **params)).rows
-            found += page
-            if len(page) < self.settings.page_size:
+            page = await self.page(collection, offset=len(found), **params)
+            found += page.rows
+            if page.is_last(len(found), self.settings.page_size):
                 return found
 
     async def page(self, collection: str, *, offset: int, **params: str | int) -> Rows:
@@ -100,7 +107,7 @@ class Account:
         said = await self.ask("GET", collection, params=limits | params | more)
         meta = said.get("meta")
         total = meta.get("total_count") if isinstance(meta, dict) else None
-        return Rows(rows=_rows(said, collection), total=total if isinstance(total, int) else None)
+        return Rows(rows=_rows(said, collection), total=_count(total))
 
     # Contacts.
 
@@ -201,6 +208,11 @@ def whole(row: Row) -> Row:
         if not isinstance(rows, list) or not all(isinstance(each, dict) for each in rows):
             raise TemporaryError(f"SmartEmailing answered a contact without its {key}")
     return row
+
+
+def _count(said: object) -> int | None:
+    text = str(said)
+    return int(text) if re.fullmatch(r"\d{1,12}", text, re.ASCII) else None
 
 
 def _key(row: Row) -> str:

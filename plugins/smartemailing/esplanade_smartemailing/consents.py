@@ -92,7 +92,8 @@ class Consents:
 
     async def _lines(self, at: int, event: ConsentEvent[SmartEmailingConsent]) -> list[Line]:
         """What to import; nothing for an opt-out of somebody whom the vendor does not have."""
-        await self._layout.require(event.target, f"consents.{event.purpose}", self._account, self._ctx.clock)
+        where = f"consents.{event.purpose}"
+        await self._layout.require(event.target, where, self._account, self._ctx.clock, state=event.state)
         if event.state != "denied":
             return [await self._grant(at, event)]
         places = [on_list(event.target.list, UNSUBSCRIBED)]

@@ -6,22 +6,22 @@ Numbers of connectors.yaml are looked up here before anything is sent: within an
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from esplanade import PermanentError, TemporaryError
 
 from .client import as_id
 from .senders import sender
-from .settings import BUILT_IN, Sender, SmartEmailingAudience
+from .settings import BUILT_IN, Sender, SmartEmailingAudience, SmartEmailingConsent
 from .values import READ_ONLY, CustomField
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from esplanade import Clock, Context
+    from esplanade import Clock, Context, State
 
     from .client import Account, Row
-    from .settings import SmartEmailingConsent
 
 FRESH_S = 60.0
 """For so long what was read is not read again."""
@@ -38,6 +38,9 @@ class Layout:
         """Whom mails to a contact list are from."""
         self._read_at: dict[str, float] = {}
         self._doubted: set[str] = set()
+        self._making = asyncio.Lock()
+        self._not_made: dict[str, tuple[float, str]] = {}
+        """Why a list could lately not be made, and when that was, by the audience's name."""
 
     def doubt(self) -> None:
         """The vendor refused something: what is known may be out of date."""
@@ -57,13 +60,14 @@ class Layout:
 
     # Lists, purposes, e-mails.
 
-    async def require(self, target: SmartEmailingConsent, where: str, account: Account, clock: Clock) -> None:
-        """Raises PermanentError where the account has not what a consent names."""
-        numbers: list[tuple[str, int | None, str]] = [
-            ("contactlists", target.list, "contact list"),
-            ("purposes", target.purpose, "processing purpose"),
-        ]
-        asking = target.double_opt_in
+    async def require(
+        self, target: SmartEmailingConsent, where: str, account: Account, clock: Clock, *, state: State = "pending"
+    ) -> None:
+        """Raises PermanentError where the account has not what a consent names and this state needs: an opt-out only the list."""
+        numbers: list[tuple[str, int | None, str]] = [("contactlists", target.list, "contact list")]
+        if state != "denied":
+            numbers.append(("purposes", target.purpose, "processing purpose"))
+        asking = target.double_opt_in if state == "pending" else None
         numbers.append(("confirmation-emails", asking.email_id if asking else None, "e-mail with {{confirmlink}}"))
         for collection, number, what in numbers:
             if number is not None and not await self._has(collection, number, account, clock):
@@ -81,14 +85,30 @@ class Layout:
                 raise PermanentError(
                     f"audiences.{name}: SmartEmailing has no contact list {target.list}; correct its id in connectors.yaml"
                 )
-            return target.list
+            return _apart(name, target.list, ctx)
         found = self._named(name)
-        if (found is None and makes) or self._is_wanting("contactlists", clock, is_missing=found is None):
+        if self._is_wanting("contactlists", clock, is_missing=found is None):
             await self._load("contactlists", account, clock)
             found = self._named(name)
         if found is None and makes:
-            found = await self._make(name, account, ctx)
-        return found
+            found = await self._made_once(name, account, ctx)
+        return None if found is None else _apart(name, found, ctx)
+
+    async def _made_once(self, name: str, account: Account, ctx: Context) -> int:
+        """Make a list, unless somebody else makes it just now. Raises PermanentError, for a while without asking again."""
+        async with self._making:
+            found = self._named(name)
+            if found is not None:
+                return found
+            failed_at, why = self._not_made.get(name, (0.0, ""))
+            if why and ctx.clock.monotonic() - failed_at < FRESH_S:
+                raise PermanentError(why)
+            try:
+                await self._load("contactlists", account, ctx.clock)
+                return self._named(name) or await self._make(name, account, ctx)
+            except PermanentError as problem:
+                self._not_made[name] = (ctx.clock.monotonic(), str(problem))
+                raise
 
     def known_list(self, name: str, target: SmartEmailingAudience) -> int | None:
         """The list of an audience, as far as that is known without asking."""
@@ -146,6 +166,17 @@ class Layout:
         read_at = self._read_at.get(collection)
         is_stale = read_at is None or clock.monotonic() - read_at >= FRESH_S
         return is_stale and (is_missing or collection in self._doubted)
+
+
+def _apart(name: str, number: int, ctx: Context) -> int:
+    """The list of an audience. Raises PermanentError for that of a purpose: to be in the audience would be to be subscribed."""
+    for purpose, target in ctx.consents.items():
+        if isinstance(target, SmartEmailingConsent) and target.list == number:
+            raise PermanentError(
+                f"audiences.{name}: contact list {number} is that of consents.{purpose}, so whoever is in the audience would be "
+                "subscribed without their consent; give the audience a list of its own"
+            )
+    return number
 
 
 def _sender(row: Row) -> Sender | None:

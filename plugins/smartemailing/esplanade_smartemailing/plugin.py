@@ -32,9 +32,9 @@ from esplanade import (
 )
 
 from . import webhooks
-from .client import Account, as_id, basic
+from .client import Account, RefusedError, as_id, basic
 from .consents import Consents
-from .echoes import Echoes, Reads, Recent
+from .echoes import EXPECTED, Echoes, Reads, Recent
 from .layout import Layout
 from .profiles import Profiles
 from .settings import SmartEmailingAudience, SmartEmailingConsent, SmartEmailingSettings, SmartEmailingTrigger
@@ -119,21 +119,30 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
         if not call.people:
             ctx.log.info("call is about no contact", type=call.event)
         said: list[Inbound] = []
+        read: list[tuple[str, float]] = []
         came_at = event.received_at.timestamp()
         for person in call.people:
             name = person.email or person.contact or ""
             if self._is_echo(call.event, name, ctx):
                 ctx.log.debug("call that an import of ours set off", type=call.event)
                 continue
-            if call.is_change and self._reads.covers(name, came_at):
+            if call.event in EXPECTED and self._reads.covers(name, came_at):
                 ctx.log.debug("contact was read since this call came", type=call.event)
                 continue
             began_at = ctx.clock.time()
-            report = await self._read(person, ctx)
-            self._reads.note(name, began_at, came_at)
+            try:
+                report = await self._read(person, ctx)
+            except RefusedError as refused:
+                if len(call.people) == 1:
+                    raise
+                ctx.log.warning("one of several in a call cannot be read", type=call.event, error=str(refused))
+                continue
+            read.append((name, began_at))
             said.append(report)
             if not call.is_change and not report.deleted and report.email is not None:
                 said.append(Happening(name=call.event, email=report.email, data=call.data))
+        for name, began_at in read:
+            self._reads.note(name, began_at, came_at)
         return said
 
     def _is_echo(self, event: str, name: str, ctx: Context) -> bool:
@@ -149,7 +158,10 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
         if row is None and person.contact is not None:  # after the address, beside which it may be no contact's id
             row = await account.read(person.contact)
         if row is None:
-            return Report(email=person.email, remote_id=person.contact, deleted=True, read_at=read_at)
+            known = (
+                person.contact if person.email is None else None
+            )  # beside an address it may be the id of something else
+            return Report(email=person.email, remote_id=known, deleted=True, read_at=read_at)
         return replace(await pull.report(row), read_at=read_at)
 
     # Methods.

@@ -8,13 +8,14 @@ from further back. Nobody is lost so, and nobody is told twice.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
 
-from esplanade import Context, Page, PermanentError, PersonRef, Report
+from esplanade import Context, Page, PermanentError, PersonRef, Report, TemporaryError
 
 from .client import EXPANDED, as_id, whole
 from .mapping import is_outdated, report
@@ -67,13 +68,17 @@ class Pull:
         size = self._account.settings.page_size
         page = await self._account.page("contacts", offset=place.offset, **EXPANDED, **self._since(place))
         contacts = [whole(row) for row in page.rows]
+        if any(_id(one) >= _id(next_) for one, next_ in pairwise(contacts)):
+            raise TemporaryError(
+                "SmartEmailing answered contacts that are not in order of id, so that some would be missed"
+            )
         if place.offset and (not contacts or _id(contacts[0]) > place.last):
             back = place.offset - size if contacts else place.offset // 2
             return _page([], msgspec.structs.replace(place, offset=max(back, 0)))
         new = [row for row in contacts if _id(row) > place.last]
         # of a pull that reads only what changed nobody's absence from a list can be told but by themselves
         reports, read = await self._reports(new, absences=place.since is not None), place.read + len(new)
-        if len(contacts) >= size:
+        if len(contacts) > 1 and not page.is_last(place.offset + len(contacts), size):
             onward = msgspec.structs.replace(
                 place,
                 offset=place.offset + len(contacts) - 1,
@@ -86,7 +91,10 @@ class Pull:
             if place.since is None:
                 await self._ctx.kv.set(WHOLE, place.began)
         is_filtered = place.since is not None or "contacts" in self._account.settings.extra_query
-        is_whole = not is_filtered and (page.total is None or read >= page.total)
+        is_short = page.total is not None and read < page.total
+        if is_short:
+            self._ctx.log.warning("a pull has read fewer contacts than there are", read=read, total=page.total)
+        is_whole = not is_filtered and not is_short
         return Page(reports=reports, covers=self._covers() if is_whole else [])
 
     async def person(self, person: PersonRef) -> Report | None:

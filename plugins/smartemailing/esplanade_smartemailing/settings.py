@@ -206,8 +206,8 @@ class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """How large the data of one trigger may be, as JSON; products that do not fit are left out."""
     since_query_template: Annotated[str, Meta(examples=["filter[updated][gte]={since}"])] = ""
     """Query that limits the list of contacts to what changed since {since}, should the account have one; empty: read all."""
-    extra_query: Annotated[dict[str, str], Meta(examples=[{"contacts": "blacklisted=0"}])] = field(default_factory=dict)
-    """Query to add to the reading of a collection, by its name, such as {contacts: "blacklisted=0"}."""
+    extra_query: Annotated[dict[str, str], Meta(examples=[{"emails": "name=Spring"}])] = field(default_factory=dict)
+    """Query to add to the reading of a collection, by its name, such as {emails: "name=Spring"}."""
     contact_read_mode: Literal["filter", "email", "id"] = "filter"
     """How one contact is read: by a filter on its address, by its address in the path, or by its id there (older)."""
     clear_value: Literal["empty", "null"] = "empty"

@@ -301,7 +301,7 @@ class Importer:
             }
             values |= derived(str(values["name"]), wanted)
         for key, value in values.items():
-            if clears(value):
+            if clears(value) or (key == "gender" and value is None):  # null is one of its values (section 5)
                 contact.values.pop(key, None)
             elif value is not None:
                 contact.values[key] = value

@@ -55,7 +55,7 @@ class CustomField(Struct, frozen=True, kw_only=True):
 def own(name: str, value: Value, settings: SmartEmailingSettings) -> str | None:
     """A contact's own key as an import takes it. Raises PermanentError where it cannot be said so."""
     if value is None or value == "" or value == []:
-        return cleared(settings)
+        return None if name == "gender" else cleared(settings)  # it is M, F or null, and never empty
     if name in DATES:
         return _written(_moment(name, value, settings.esp_timezone))[:10] + " 00:00:00"
     text = _text(value)

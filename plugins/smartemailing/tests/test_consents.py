@@ -7,7 +7,7 @@ from esplanade.testing import Fault
 from esplanade_smartemailing.echoes import RECENT_S
 from esplanade_smartemailing.settings import SmartEmailingConsent
 
-from .conftest import ADA, CONSENTS, FIELDS
+from .conftest import ADA, ASKED, CONSENTS, FIELDS
 
 DENIED = {"newsletter": "denied", "service": "denied"}
 
@@ -289,13 +289,13 @@ class TestAnotherContactThanTheHubKnew:
 
 
 @pytest.mark.parametrize(
-    ("target", "words"),
+    ("state", "target", "words"),
     [
-        (SmartEmailingConsent(list=77), "consents.newsletter: SmartEmailing has no contact list 77"),
-        (SmartEmailingConsent(list=7, purpose=77), "SmartEmailing has no processing purpose 77"),
+        ("granted", SmartEmailingConsent(list=77), "consents.newsletter: SmartEmailing has no contact list 77"),
+        ("denied", SmartEmailingConsent(list=77), "consents.newsletter: SmartEmailing has no contact list 77"),
+        ("granted", SmartEmailingConsent(list=7, purpose=77), "SmartEmailing has no processing purpose 77"),
     ],
 )
-@pytest.mark.parametrize("state", ["granted", "denied"])
 async def test_a_number_that_the_account_does_not_have_stops_nobody_elses(plugin, sign_up, calls, target, words, state):
     sign_up()
     wrong, right = await plugin.consents(
@@ -304,6 +304,14 @@ async def test_a_number_that_the_account_does_not_have_stops_nobody_elses(plugin
     assert words in str(wrong)
     assert isinstance(right, Outcome)
     assert sum("import" in call for call in calls()) == 1
+
+
+async def test_an_opt_out_needs_nothing_but_its_list(plugin, sign_up, twin, statuses):
+    known = sign_up(lists={7: "confirmed"})
+    twin.account.purposes.clear()
+    twin.account.emails.clear()
+    assert (await plugin.consent("denied", target=ASKED, remote_id=known)).remote_id == known
+    assert statuses() == {7: "unsubscribed"}
 
 
 async def test_a_list_that_was_made_there_meanwhile_is_found_a_minute_later(plugin, twin, clock, statuses):

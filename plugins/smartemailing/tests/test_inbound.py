@@ -148,6 +148,20 @@ class TestCallsThatWaited:
         for _ in range(2):
             assert len(await plugin.hears({"emailaddress": ADA}, self.CHANGED)) == 1
 
+    async def test_an_opt_out_is_read_all_the_same(self, plugin, sign_up, clock):
+        sign_up()
+        await clock.advance(10)
+        await plugin.hears({"emailaddress": ADA}, self.CHANGED)
+        came_at = NOW + timedelta(seconds=5)
+        assert len(await plugin.hears({"emailaddress": ADA}, "event_name=unsubscribed_contact", came_at=came_at)) == 1
+
+    async def test_one_of_several_that_cannot_be_read_leaves_the_others(self, plugin, sign_up, twin):
+        sign_up()
+        sign_up(EVE)
+        twin.faults.append(Fault(match="GET .*contacts", status=422))
+        told = await plugin.hears([{"emailaddress": ADA}, {"emailaddress": EVE}], self.CHANGED)
+        assert [each.email for each in told] == [EVE]
+
     async def test_what_happened_is_told_of_each(self, plugin, sign_up, clock):
         sign_up()
         await clock.advance(10)

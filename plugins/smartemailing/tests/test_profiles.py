@@ -1,5 +1,7 @@
 """Profiles: audiences, changed addresses, contacts that turn out to be others. Nobody stays subscribed twice."""
 
+import asyncio
+
 import pytest
 
 from esplanade import Outcome, PermanentError, RateLimited, TemporaryError
@@ -73,6 +75,34 @@ class TestAudiences:
             "Shop",
             "help@shop.example",
         )
+
+    async def test_one_that_cannot_be_made_is_tried_once_for_all_and_again_a_minute_later(
+        self, plugin, twin, calls, clock
+    ):
+        twin.faults.append(Fault(match="POST .*contactlists", status=422, times=2))
+        add = {"churn-risk": AUDIENCES["churn-risk"]}
+        events = [plugin.a_profile(f"p{at}@example.com", add=add) for at in range(30)]
+        results = await plugin.profiles(*events, plugin.a_profile(changed={"town": "Brno"}))
+        *refused, other = results
+        assert all(isinstance(each, PermanentError) for each in refused)
+        assert isinstance(other, Outcome)
+        assert sum("POST contactlists" in call for call in calls()) == 1
+        await clock.advance(61)
+        await plugin.profiles(*events)
+        assert sum("POST contactlists" in call for call in calls()) == 1
+
+    async def test_it_is_made_once_by_however_many_calls_at_once(self, plugin, twin):
+        add = {"churn-risk": AUDIENCES["churn-risk"]}
+        await asyncio.gather(*(plugin.profile(f"p{at}@example.com", add=add) for at in range(4)))
+        assert [each.name for each in twin.account.lists.values()].count("churn-risk") == 1
+
+    @pytest.mark.parametrize(
+        ("name", "target"), [("vip", SmartEmailingAudience(list=7)), ("Newsletter", AUDIENCES["churn-risk"])]
+    )
+    async def test_the_list_of_a_purpose_is_none(self, plugin, statuses, name, target):
+        with pytest.raises(PermanentError, match=rf"audiences\.{name}: contact list 7 is that of consents\.newsletter"):
+            await plugin.profile(add={name: target})
+        assert statuses() is None
 
     async def test_without_a_sender_none_can_be_made(self, open_plugin, twin):
         async with open_plugin({"consents": {}}, sender=None) as plugin:

@@ -258,3 +258,30 @@ class TestOne:
         twin.faults.append(Fault(match="GET .*contacts", status=503))
         with pytest.raises(TemporaryError):
             await plugin.fetch()
+
+
+class TestAnAccountThatAnswersOtherwise:
+    """What the vendor does not publish must not have anybody missed in silence."""
+
+    def page(self, contacts, total):
+        empty = {"contactlists": [], "customfields": []}
+        rows = [{"id": number, "emailaddress": f"p{number}@example.com", **empty} for number in contacts]
+        return json.dumps({"status": "ok", "meta": {"total_count": total}, "data": rows})
+
+    async def test_contacts_out_of_order_are_not_believed_to_be_all(self, plugin, twin):
+        twin.faults.append(Fault(match="GET .*contacts", status=200, body=self.page([3, 1, 2], 3)))
+        with pytest.raises(TemporaryError, match="not in order of id"):
+            await plugin.pull()
+
+    async def test_a_page_that_is_shorter_than_asked_for_is_not_the_last_while_there_are_more(self, plugin, twin):
+        for part in ([1, 2, 3], [3, 4, 5], [5, 6]):
+            twin.faults.append(Fault(match="GET .*contacts", status=200, body=self.page(part, "6")))
+        reports, covers = await plugin.pull()
+        assert sorted(reports) == [f"p{number}@example.com" for number in range(1, 7)]
+        assert covers == ["newsletter", "service"]
+
+    async def test_where_more_are_counted_than_shown_nobody_counts_as_gone(self, plugin, twin):
+        for part in ([1, 2], [2]):
+            twin.faults.append(Fault(match="GET .*contacts", status=200, body=self.page(part, 9)))
+        reports, covers = await plugin.pull()
+        assert (len(reports), covers) == (2, [])

@@ -211,9 +211,7 @@ class InboundDesk:
         body: ReportIn | HappeningIn
         match said:
             case Report(read_at=read_at) if read_at is not None:
-                # after the call came, even within the same tick of the clock
-                came_at = math.nextafter(delivery.first_at, math.inf)
-                return self._as_read(said, max(min(read_at.timestamp(), self._clock.time()), came_at))
+                return self._as_read(said, min(read_at.timestamp(), self._clock.time()))
             case Report():
                 body = report_body(said, read_at=delivery.first_at, pulled=False)
             case Happening():

@@ -179,6 +179,8 @@ class Account:
 
 
 EXPANDED = {"expand": "customfields"}
+PARTS = ("contactlists", "customfields")
+"""What a contact has rows of: none where it says null, while one that does not say is half a contact."""
 
 
 def basic(username: str, password: str) -> str:
@@ -203,7 +205,8 @@ def whole(row: Row) -> Row:
     email = row.get("emailaddress")
     if as_id(row) is None or not isinstance(email, str) or "@" not in email:
         raise TemporaryError("SmartEmailing answered a contact without an id or an address")
-    for key in ("contactlists", "customfields"):
+    row = row | {key: [] for key in PARTS if key in row and row[key] is None}
+    for key in PARTS:
         rows = row.get(key)
         if not isinstance(rows, list) or not all(isinstance(each, dict) for each in rows):
             raise TemporaryError(f"SmartEmailing answered a contact without its {key}")

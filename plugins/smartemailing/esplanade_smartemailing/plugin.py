@@ -158,9 +158,8 @@ class SmartEmailingConnector(Connector[SmartEmailingSettings]):
         if row is None and person.contact is not None:  # after the address, beside which it may be no contact's id
             row = await account.read(person.contact)
         if row is None:
-            known = (
-                person.contact if person.email is None else None
-            )  # beside an address it may be the id of something else
+            # beside an address it may be the id of something else
+            known = person.contact if person.email is None else None
             return Report(email=person.email, remote_id=known, deleted=True, read_at=read_at)
         return replace(await pull.report(row), read_at=read_at)
 

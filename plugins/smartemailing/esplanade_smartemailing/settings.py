@@ -235,7 +235,8 @@ class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
     webhook_contact_id_paths: list[BodyPath] = field(
         default_factory=lambda: [BodyPath(each) for each in CONTACT_ID_PATHS]
     )
-    """Where the contact's id may stand in the body of a web-hook; looked for where there is no address."""
+    """Where the contact's id may stand in the body of a web-hook, where there is no address; beside one only paths that end in
+    `contact_id` count."""
 
     def __post_init__(self) -> None:
         if not self.username or ":" in self.username:
@@ -265,7 +266,7 @@ class SmartEmailingSettings(Struct, frozen=True, kw_only=True, forbid_unknown_fi
             if name not in COLLECTIONS:
                 raise ValueError(f"extra_query: unknown collection {name!r}; known are {', '.join(COLLECTIONS)}")
             if not parse_qsl(query) or query.startswith("?"):
-                raise ValueError(f"extra_query.{name}: expected a query without question mark, such as blacklisted=0")
+                raise ValueError(f"extra_query.{name}: expected a query without question mark, such as name=Spring")
 
     def _check_webhooks(self) -> None:
         if len(set(self.webhook_events)) < len(self.webhook_events):

@@ -100,10 +100,21 @@ def read(request: InboundRequest, settings: SmartEmailingSettings) -> Call:
 def _people(tree: Tree, settings: SmartEmailingSettings) -> list[Named]:
     """Those that a body names; of several in a list each with the id beside the address."""
     emails = _first([_spread(path, tree) for path in settings.webhook_email_paths], address_in)
-    ids = _first([_spread(path, tree) for path in settings.webhook_contact_id_paths], _number)
-    if emails and ids and len(emails) != len(ids):
-        ids = []
-    return [Named(email=email, contact=number) for email, number in zip_longest(emails, ids) if email or number]
+    places = settings.webhook_contact_id_paths
+    ids = _first([_spread(path, tree) for path in places], _number)
+    sure = _first([_spread(path, tree) for path in places if _is_sure(path)], _number)
+    if emails:
+        ids, sure = (each if len(each) == len(emails) else [] for each in (ids, sure))
+    people = [
+        Named(email=email, contact=certain if email else number)
+        for email, number, certain in zip_longest(emails, ids, sure if emails else [])
+    ]
+    return [each for each in people if each.email or each.contact]
+
+
+def _is_sure(path: BodyPath) -> bool:
+    """Whether a path leads to a contact's id for certain: a bare ``id`` may be a newsletter's."""
+    return path.rpartition(".")[2] == "contact_id"
 
 
 def _first(candidates: list[list[Tree]], take: Any) -> list[str | None]:

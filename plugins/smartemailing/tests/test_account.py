@@ -1,5 +1,7 @@
 """The account itself: the connection check, what there is to point at, and erasing a person."""
 
+import json
+
 import pytest
 
 from esplanade import Choice, FieldInfo, PermanentError, PersonRef, Secret, TemporaryError
@@ -54,6 +56,13 @@ class TestCheck:
         assert told.status == "wrong-account"
         assert words in told.detail
 
+    async def test_an_audience_on_the_list_of_a_consent_is_named(self, open_plugin):
+        async with open_plugin({"audiences": {"vip": SmartEmailingAudience(list=7)}}) as plugin:
+            told = await self.check(plugin)
+        assert told.status == "wrong-account"
+        assert "audiences.vip: contact list 7 is that of consents.newsletter" in told.detail
+        assert "give the audience a list of its own" in told.detail
+
     async def test_mails_need_a_sender(self, open_plugin):
         async with open_plugin({"consents": {}}, sender=None) as plugin:
             assert "give settings.sender" in (await self.check(plugin)).detail
@@ -103,6 +112,14 @@ class TestDiscover:
         async with open_plugin(page_size=3) as plugin:
             found = await plugin.connector.discover(plugin.ctx)
         assert {f"field {at}" for at in range(7)} <= {each.name for each in found.fields}
+
+    async def test_a_page_that_is_shorter_than_asked_for_is_not_the_last_while_there_are_more(self, plugin, twin):
+        rows = [{"id": number, "name": f"field {number}", "type": "text"} for number in (1, 2, 3)]
+        for part in (rows[:2], rows[2:]):
+            body = json.dumps({"status": "ok", "meta": {"total_count": "3"}, "data": part})
+            twin.faults.append(Fault(match="GET .*customfields", status=200, body=body))
+        found = await plugin.connector.discover(plugin.ctx)
+        assert {"field 1", "field 2", "field 3"} <= {each.name for each in found.fields}
 
     async def test_of_two_fields_that_share_a_name_the_older_one_is_written(self, plugin, twin):
         twin.account.add_field("loyalty_tier")

@@ -70,6 +70,16 @@ async def test_an_id_beside_an_address_may_be_another_things(plugin, sign_up):
     assert told.remote_id == known
 
 
+async def test_a_bare_id_is_nobodys_where_the_address_is_not_there(plugin, sign_up):
+    other = sign_up(EVE)
+    assert await plugin.hears({"id": other, "emailaddress": ADA}) == [Report(email=ADA, deleted=True, read_at=NOW)]
+
+
+async def test_beside_an_address_an_id_that_leads_nowhere_is_not_told(plugin):
+    told = await plugin.hears({"contact_id": 4711, "emailaddress": ADA})
+    assert told == [Report(email=ADA, deleted=True, read_at=NOW)]
+
+
 async def test_whose_address_was_changed_meanwhile_is_found_by_id(plugin, sign_up):
     known = sign_up("new@example.com")
     (told,) = await plugin.hears({"contact_id": known, "emailaddress": ADA})
@@ -161,6 +171,22 @@ class TestCallsThatWaited:
         twin.faults.append(Fault(match="GET .*contacts", status=422))
         told = await plugin.hears([{"emailaddress": ADA}, {"emailaddress": EVE}], self.CHANGED)
         assert [each.email for each in told] == [EVE]
+
+    async def test_one_alone_that_cannot_be_read_is_refused(self, plugin, sign_up, twin):
+        sign_up()
+        twin.faults.append(Fault(match="GET .*contacts", status=422))
+        with pytest.raises(PermanentError, match="with 422"):
+            await plugin.hears({"emailaddress": ADA}, self.CHANGED)
+
+    async def test_of_a_call_that_came_to_nothing_nobody_counts_as_read(self, plugin, sign_up, twin, clock):
+        sign_up()
+        sign_up(EVE)
+        await clock.advance(10)
+        twin.faults.append(Fault(match="GET .*contacts", status=503, skip=1))
+        with pytest.raises(TemporaryError):
+            await plugin.hears([{"emailaddress": ADA}, {"emailaddress": EVE}], self.CHANGED)
+        (told,) = await plugin.hears({"emailaddress": ADA}, self.CHANGED, came_at=NOW + timedelta(seconds=5))
+        assert told.email == ADA
 
     async def test_what_happened_is_told_of_each(self, plugin, sign_up, clock):
         sign_up()

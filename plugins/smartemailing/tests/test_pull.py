@@ -176,6 +176,13 @@ class TestWhatItCovers:
         with pytest.raises(TemporaryError, match="answered a contact without"):
             await plugin.pull()
 
+    async def test_a_contact_that_has_null_of_a_kind_has_none(self, plugin, twin):
+        row = {"id": 5, "emailaddress": ADA, "contactlists": None, "customfields": None}
+        body = json.dumps({"status": "ok", "meta": [], "data": [row]})
+        twin.faults.append(Fault(match="GET .*contacts", status=200, body=body))
+        reports, covers = await plugin.pull()
+        assert (list(reports), covers) == ([ADA], ["newsletter", "service"])
+
 
 class TestOnlyWhatChanged:
     @pytest.fixture

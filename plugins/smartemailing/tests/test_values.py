@@ -167,6 +167,13 @@ def test_a_field_is_cleared_as_the_account_has_it(habit, clear_value, nothing):
     assert shown == said == dict.fromkeys(full)
 
 
+@pytest.mark.parametrize("clear_value", ["empty", "null"])
+def test_a_gender_is_cleared_with_null_for_it_is_never_empty(clear_value):
+    row = contact_row(ADA, {"gender": "", "town": ""}, {}, settings(clear_value=clear_value))
+    assert row["gender"] is None
+    assert row["town"] == ("" if clear_value == "empty" else None)
+
+
 @pytest.mark.parametrize(
     ("name", "value", "held"),
     [

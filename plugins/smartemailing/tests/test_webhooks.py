@@ -34,9 +34,10 @@ class TestWhomItIsAbout:
         "body",
         [
             {"emailaddress": ADA, "contact_id": 7},
-            {"email": ADA, "id": "7"},
-            {"contact": {"emailaddress": ADA, "id": 7}},
+            {"email": ADA, "contact_id": "7"},
+            {"email": ADA, "contact_id": 7, "id": 555},
             {"data": {"emailaddress": ADA, "contact_id": 7}},
+            {"id": 555, "data": {"emailaddress": ADA, "contact_id": 7}},
             {"data": [{"emailaddress": ADA, "contact_id": 7}]},
             [{"emailaddress": ADA, "contact_id": 7}],
             urlencode({"emailaddress": ADA, "contact_id": 7}).encode(),
@@ -66,6 +67,31 @@ class TestWhomItIsAbout:
             Named(contact="8"),
             Named(email=EVE, contact="9"),
         ]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {"emailaddress": ADA, "id": 555},
+            {"contact": {"emailaddress": ADA, "id": 555}},
+            [{"emailaddress": ADA, "id": 555}],
+            {"id": 555, "data": {"emailaddress": ADA}},
+        ],
+    )
+    def test_beside_an_address_a_bare_id_may_be_another_things(self, body):
+        assert read(request(body), PLAIN).people == [Named(email=ADA)]
+
+    def test_of_several_a_bare_id_names_those_without_an_address(self):
+        assert read(request([{"emailaddress": ADA, "id": 555}, {"id": 8}]), PLAIN).people == [
+            Named(email=ADA),
+            Named(contact="8"),
+        ]
+
+    def test_an_operator_may_name_a_place_that_counts_beside_an_address(self):
+        changed = settings(webhook_contact_id_paths=[BodyPath("who.contact_id"), BodyPath("data[0].id")])
+        body = {"who": {"contact_id": 7}, "emailaddress": ADA}
+        assert read(request(body), changed).people == [Named(email=ADA, contact="7")]
+        rows = {"data": [{"emailaddress": ADA, "id": 555}, {"id": 8}]}
+        assert read(request(rows), changed).people == [Named(email=ADA), Named(contact="8")]
 
     def test_an_id_that_is_not_said_of_each_of_several_is_nobodys(self):
         body = {"id": 555, "data": [{"emailaddress": ADA}, {"emailaddress": EVE}]}

@@ -231,7 +231,7 @@ async def test_nobody_is_reminded_without_consent(follow: Follow) -> None:
     world = await follow("abandoned-checkout")
     await world.do("A cart")
     assert world.mailer.sends.events == []
-    assert await world.reasons() == ["no-consent"]
+    assert "no-consent" in await world.reasons()
 
 
 async def test_whoever_withdraws_while_the_reminder_waits_does_not_get_it(follow: Follow) -> None:

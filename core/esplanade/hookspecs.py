@@ -75,7 +75,8 @@ async def on_inbound_webhook(event: InboundRequest, ctx: Context) -> list[Inboun
     """Called when a stored webhook of the vendor is read; it was verified and answered before.
 
     Return what it reports, in the order it happened; an empty list when it says nothing. It may be called again with the same
-    request, and it may ask the vendor. Raise PermanentError when the request cannot be understood: it is kept as a dead letter.
+    request, and it may ask the vendor: then ``Report.read_at`` says since when. Raise PermanentError when the request cannot be
+    understood: it is kept as a dead letter.
 
     >>> class Crm(Connector):
     ...     @hookimpl

@@ -48,7 +48,7 @@ async def check(account: Account, ctx: Context) -> CheckResult:
             if isinstance(target, SmartEmailingConsent):
                 await layout.require(target, f"consents.{purpose}", account, ctx.clock)
         for name, audience in ctx.audiences.items():
-            if isinstance(audience, SmartEmailingAudience) and audience.list is not None:
+            if isinstance(audience, SmartEmailingAudience):
                 await layout.list_of(name, audience, account, ctx, makes=False)
         await _check_triggers(account, layout, ctx)
     except AuthenticationError as error:

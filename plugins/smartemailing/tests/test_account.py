@@ -63,6 +63,12 @@ class TestCheck:
         assert "audiences.vip: contact list 7 is that of consents.newsletter" in told.detail
         assert "give the audience a list of its own" in told.detail
 
+    async def test_so_is_one_that_has_its_list_by_name(self, open_plugin):
+        async with open_plugin({"audiences": {"Newsletter": SmartEmailingAudience()}}) as plugin:
+            told = await self.check(plugin)
+        assert told.status == "wrong-account"
+        assert "audiences.Newsletter: contact list 7 is that of consents.newsletter" in told.detail
+
     async def test_mails_need_a_sender(self, open_plugin):
         async with open_plugin({"consents": {}}, sender=None) as plugin:
             assert "give settings.sender" in (await self.check(plugin)).detail

@@ -111,7 +111,7 @@ async def _by_plugin(
         return tried
     _refuse_twin(config)
     async with alone(session.loaded, config.name) as (connector, context):
-        said = await _asked(config, connector.on_inbound_webhook(request, context))  # type: ignore[attr-defined]
+        said = await _asked(config, connector.on_inbound_webhook(request, context))  # type: ignore[attr-defined]  # a hook is no method of the base
     return replace(tried, asked=True, **_parted(said))
 
 

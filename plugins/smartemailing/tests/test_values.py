@@ -80,7 +80,7 @@ class TestWhatIsSentComesBack:
         assert shown == said == values
 
     @given(
-        st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001
+        st.datetimes(datetime(1950, 1, 1), datetime(2100, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001 - hypothesis adds it
         st.sampled_from(["Europe/Prague", "UTC", "America/New_York", "Asia/Kathmandu"]),
     )
     def test_times(self, moment, zone):
